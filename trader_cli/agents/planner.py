@@ -1,0 +1,78 @@
+"""The planner: which policies to try, how boldly, and when to look again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trader_cli.agents.prompts import PRELUDE, account_facts, market_facts, position_facts
+from trader_cli.agents.reading import UnreadableError, check
+from trader_cli.schemas.planner import SCHEMA, WIRE, Plan, Strategy
+from trader_cli.schemas.policy import CATALOGUE
+from trader_cli.schemas.question import Agent, Question
+from trader_cli.schemas.situation import Situation
+
+PROMPT = (
+    PRELUDE
+    + "You are the Planner. Goal: maximize long-term equity with tiny experiments.\n"
+    + "From the posteriors of each policy (net edge per trade in basis points), the regime features and the open "
+    + "position choose: mode (OBSERVE when the facts are thin or costs exceed any edge, else TRADE), explore_ratio, "
+    + "next_wakeup_secs (a new candle closes in secs_to_next_close), and one to three strategies with parameters "
+    + "within their bounds. Keep the policy that owns the open position, or include cash to leave it.\n"
+)
+MAX_OUTPUT_TOKENS = 1_500
+
+
+def question(situation: Situation, trace_id: str) -> Question:
+    """What the planner is asked."""
+    facts = {
+        **market_facts(situation),
+        "secs_to_next_close": secs_to_next_close(situation),
+        "position": position_facts(situation),
+        **account_facts(situation),
+        "posteriors": {
+            belief.policy_id: {"mean_bp": belief.mean_bp, "sd_bp": belief.sd_bp, "n": belief.n}
+            for belief in situation.posteriors
+        },
+        "policies": [
+            {
+                "policy_id": spec.policy_id,
+                "summary": spec.summary,
+                "params": {p.name: {"low": p.low, "high": p.high, "default": p.default} for p in spec.params},
+            }
+            for spec in CATALOGUE
+        ],
+    }
+    return Question(Agent.PLANNER, trace_id, PROMPT, facts, "plan", WIRE, MAX_OUTPUT_TOKENS)
+
+
+def read(document: Any) -> Plan:
+    """A reply as a Plan. Raises UnreadableError."""
+    check(document, WIRE, "wire schema")
+    check(document, SCHEMA, "plan schema")
+    plan = Plan.from_payload(document)
+    names = [strategy.policy_id for strategy in plan.strategies]
+    if len(set(names)) != len(names):
+        raise UnreadableError("a policy is named twice")
+    for strategy in plan.strategies:
+        if strategy.policy_id == "ma_trend" and strategy.params["fast"] >= strategy.params["slow"]:
+            raise UnreadableError("ma_trend needs fast below slow")
+    return plan
+
+
+def observe(situation: Situation) -> Plan:
+    """The safe plan: trade nothing, wake at the next bar's close."""
+    return Plan("OBSERVE", 0.0, wakeup_secs(situation), (Strategy("cash", {}),))
+
+
+def secs_to_next_close(situation: Situation) -> int:
+    """Seconds until the bar that is forming closes."""
+    frame_ms = situation.timeframe_ms
+    return (frame_ms - situation.at % frame_ms) // 1000
+
+
+def wakeup_secs(situation: Situation) -> int:
+    """The next bar's close as a wake-up the specification allows (30 to 3600 seconds)."""
+    left = secs_to_next_close(situation)
+    if left < 30:
+        left += situation.timeframe_ms // 1000
+    return max(30, min(3600, left))

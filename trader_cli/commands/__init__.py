@@ -1,0 +1,1 @@
+"""Commands: options -> desk -> phase -> view."""

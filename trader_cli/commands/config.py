@@ -1,0 +1,66 @@
+"""`trader config show|check|example`: the settings, what is wrong with them, and a file to start from."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Any
+
+from trader_cli.commands.options import Globals, command
+from trader_cli.config import NAMES, SECRETS, Loaded, example_text, is_later, shown
+from trader_cli.views.output import Column
+
+_COLUMNS = (Column("setting"), Column("value"), Column("from"), Column("note"))
+
+
+@command
+def show(g: Globals) -> None:
+    """Show every setting, its value, and where it came from.
+
+    Of a key only the last four characters are shown.
+    """
+    loaded = g.loaded()
+    g.out.table(_COLUMNS, (_row(loaded, name) for name in NAMES))
+
+
+def _row(loaded: Loaded, name: str) -> dict[str, Any]:
+    return {
+        "setting": name,
+        "value": shown(loaded.settings, name),
+        "from": loaded.origins[name],
+        "note": "not used by this version" if is_later(name) else None,
+    }
+
+
+@command
+def check(g: Globals) -> None:
+    """Check all settings and name every problem at once (exit 3)."""
+    loaded, path = g.loaded(), g.settings_file()
+    notices = loaded.notices()
+    if path is not None and _is_exposed(path, loaded):
+        notices.append(f'"{path}" holds a key and others may read it; chmod 600 {path}')
+    given = sum(origin != "default" for origin in loaded.origins.values())
+    source = f'"{path}" and the environment' if path is not None else "the environment (no .env was read)"
+    doc = {
+        "schema": "trader.config.check/1",
+        "env_file": path,
+        "settings": len(NAMES),
+        "given": given,
+        "notices": notices,
+    }
+    for notice in notices:
+        g.out.warn(notice)
+    g.out.record(doc, [f"ok    {len(NAMES)} settings, {given} of them set by {source}"])
+
+
+def _is_exposed(path: Path, loaded: Loaded) -> bool:
+    """Whether others than the owner may read a file that holds a secret."""
+    inside = any(loaded.origins[name].startswith(f"{path}:") for name in SECRETS)
+    return inside and bool(path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
+
+
+@command
+def example(g: Globals) -> None:
+    """Print a .env file with every setting, its meaning and its default, commented out."""
+    text = example_text()
+    g.out.record({"schema": "trader.config.example/1", "text": text}, text.splitlines())

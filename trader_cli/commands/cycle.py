@@ -1,0 +1,59 @@
+"""trader cycle: one whole cycle, for cron or by hand."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from trader_cli.commands.desks import finish, order_code, say_notices, signals
+from trader_cli.commands.options import DryRun, Globals, command
+from trader_cli.core.errors import ExitCode, NotFoundError
+from trader_cli.core.moments import iso
+from trader_cli.phases.cycle import cycle as run_cycle
+from trader_cli.phases.cycle import due_at
+from trader_cli.schemas.cycle import Cycle
+from trader_cli.tools.clock import wall_now
+from trader_cli.views.cycles import cycle_document, cycle_line
+from trader_cli.wiring import Bench, at_desk, open_reader
+
+IfDue = Annotated[
+    bool, typer.Option("--if-due", metavar="", help="Do nothing, quietly, before the plan's wake-up (for cron).")
+]
+Wait = Annotated[
+    float, typer.Option("--wait", metavar="SECS", min=0, help="How long to wait for another writer; then exit 7.")
+]
+
+
+@command
+def cycle(g: Globals, if_due: IfDue = False, wait: Wait = 0.0, dry_run: DryRun = False) -> ExitCode:
+    """Recover, plan, propose, judge, execute, snapshot: one trace from beginning to end."""
+    if if_due and (due := _not_due(g)) is not None:
+        if g.verbose:
+            g.out.say(f"Not due until {iso(due)}.")
+        return ExitCode.OK
+    with at_desk(g.settings(), Bench(dry_run=dry_run, wait_secs=wait, signals=signals(g))) as desk:
+        say_notices(g, desk)
+        came = run_cycle(desk)
+    g.out.record(cycle_document(came, dry_run), [cycle_line(came)])
+    finish(g, dry_run, "trader ledger trace last")
+    return cycle_code(g, came)
+
+
+def cycle_code(g: Globals, came: Cycle) -> ExitCode:
+    """10 when this cycle's own order is unknown, 5 when the exchange could not be reached."""
+    code = order_code(g, came.execution.order)
+    if code is ExitCode.OK and came.upstream is not None:
+        g.out.warn(f"{came.upstream}. The cycle was recorded as OBSERVE.")
+        return ExitCode.UPSTREAM
+    return code
+
+
+def _not_due(g: Globals) -> int | None:
+    """When the next cycle is due on the wall, if that is still to come."""
+    try:
+        with open_reader(g.settings()) as ledger:
+            due = due_at(ledger)
+    except NotFoundError:
+        return None
+    return due if due is not None and wall_now() < due else None

@@ -1,0 +1,200 @@
+"""What the commands share: a desk from the options, the parent a step works on, signals, notices."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from trader_cli.commands.options import Globals
+from trader_cli.core.errors import ExitCode, NotFoundError, OrderUnknownError, UsageError
+from trader_cli.core.moments import iso
+from trader_cli.phases.desk import Desk
+from trader_cli.phases.recover import recover
+from trader_cli.schemas.decision import Decision
+from trader_cli.schemas.judge import Verdict
+from trader_cli.schemas.order import SETTLED, Order, OrderState
+from trader_cli.schemas.planner import Plan
+from trader_cli.schemas.question import Agent
+from trader_cli.schemas.trader import Proposal
+from trader_cli.tools.clock import Signals
+from trader_cli.tools.queries import full_trace_id
+from trader_cli.wiring import Bench, at_desk, notices
+
+DRY_RUN_SAID = "Dry run: nothing was written."
+
+_MAKES = {Agent.PLANNER: "trader plan", Agent.TRADER: "trader propose", Agent.JUDGE: "trader judge"}
+_WORD = {Agent.PLANNER: "plan", Agent.TRADER: "proposal", Agent.JUDGE: "verdict"}
+
+
+@contextmanager
+def step_desk(g: Globals, dry_run: bool, wait_secs: float = 5.0) -> Iterator[Desk]:
+    """A desk with the lock held and every earlier order looked after. Signals end after the step."""
+    bench = Bench(dry_run=dry_run, wait_secs=wait_secs, signals=signals(g))
+    with at_desk(g.settings(), bench) as desk:
+        recover(desk)
+        yield desk
+
+
+def signals(g: Globals) -> Signals:
+    """SIGINT, SIGTERM and SIGHUP taken over for the rest of the process."""
+    taken = Signals(g.out.say)
+    taken.install()
+    return taken
+
+
+def say_notices(g: Globals, desk: Desk) -> None:
+    """What an operator should know before the first cycle."""
+    for words in notices(g.settings(), desk):
+        g.out.say(f"Note: {words}")
+
+
+def finish(g: Globals, dry_run: bool, following: str | None = None) -> None:
+    """The last words for a person: that nothing was written, or the next command."""
+    if dry_run:
+        g.out.say(DRY_RUN_SAID)
+    elif following and g.out.is_terminal:
+        g.out.say(f"Next: {following}")
+
+
+def parent_plan(desk: Desk, word: str | None) -> Decision[Plan]:
+    """The plan named, or the newest one if no proposal was made of it and it still holds."""
+    if word is not None:
+        return _named(desk, word, Agent.PLANNER)
+    newest = desk.ledger.newest(Agent.PLANNER)
+    if newest is None or desk.ledger.proposal_of(newest.id):
+        raise _nothing(desk, newest, Agent.PLANNER)
+    if newest.wake_at is not None and desk.clock.now() > newest.wake_at + desk.timeframe_ms:
+        raise NotFoundError(
+            f"no fresh plan: the newest wanted to be followed by {iso(newest.wake_at)}", "Make one: trader plan"
+        )
+    return newest
+
+
+def parent_proposal(desk: Desk, word: str | None) -> Decision[Proposal]:
+    """The proposal named, or the newest one if no verdict was given on it."""
+    if word is not None:
+        return _named(desk, word, Agent.TRADER)
+    newest = desk.ledger.newest(Agent.TRADER)
+    if newest is None or desk.ledger.verdict_of(newest.id):
+        raise _nothing(desk, newest, Agent.TRADER)
+    return newest
+
+
+def parent_verdict(desk: Desk, word: str | None) -> Decision[Verdict]:
+    """The verdict named, or the newest one (executing it twice sends nothing twice)."""
+    if word is not None:
+        return _named(desk, word, Agent.JUDGE)
+    newest = desk.ledger.newest(Agent.JUDGE)
+    if newest is None:
+        raise _nothing(desk, None, Agent.JUDGE)
+    return newest
+
+
+def lineage(desk: Desk, proposal: Decision[Proposal]) -> Decision[Plan]:
+    """The plan a proposal was made under."""
+    agent, plan = desk.ledger.decision(proposal.plan_id or 0)
+    if agent is not Agent.PLANNER:
+        raise NotFoundError(f"proposal {proposal.id} has no plan in this ledger", "Look: trader ledger verify")
+    return plan
+
+
+def judged_proposal(desk: Desk, verdict: Decision[Verdict]) -> Decision[Proposal]:
+    """The proposal a verdict was given on."""
+    agent, proposal = desk.ledger.decision(verdict.proposal_id or 0)
+    if agent is not Agent.TRADER:
+        raise NotFoundError(f"verdict {verdict.id} has no proposal in this ledger", "Look: trader ledger verify")
+    return proposal
+
+
+def _nothing(desk: Desk, newest: Decision[Any] | None, agent: Agent) -> NotFoundError:
+    used = "" if newest is None else f" (the newest, {newest.id}, is used)"
+    return NotFoundError(f"there is no unused {_WORD[agent]}{used}", f"Make one: {_MAKES[agent]}")
+
+
+def _named(desk: Desk, word: str, agent: Agent) -> Decision[Any]:
+    """A decision by id, by a trace's id or the beginning of it, or from a document on stdin (`-`)."""
+    if word == "-":
+        return _from_stdin(desk, agent)
+    if word.isascii() and word.isdigit() and len(word) < 12:
+        return _of_agent(desk, int(word), agent)
+    found = desk.ledger.decision_of(full_trace_id(desk.ledger, word), agent)
+    if found is None:
+        raise NotFoundError(f'trace "{word}" has no {_WORD[agent]}', f"Make one: {_MAKES[agent]}")
+    return found
+
+
+def _from_stdin(desk: Desk, agent: Agent) -> Decision[Any]:
+    what = _WORD[agent]
+    words = stdin_document()
+    try:
+        document = json.loads(words)
+        row_id, trace_id = int(document["id"]), str(document["trace_id"])
+        schema = document["schema"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise UsageError(f"stdin holds no {what}: needs the output of {_MAKES[agent]} --json") from None
+    if schema != f"trader.{what}/1":
+        raise UsageError(f'stdin holds "{schema}", needs "trader.{what}/1"', f"Pipe in: {_MAKES[agent]} --json")
+    if document.get("dry_run"):
+        raise NotFoundError(f"that {what} was a dry run and is not in the ledger", f"Run: {_MAKES[agent]} --json")
+    found = _of_agent(desk, row_id, agent)
+    if found.trace_id != trace_id:
+        raise NotFoundError(f"{what} {row_id} of trace {trace_id[:8]} is not in this ledger", "Is --db the same?")
+    return found
+
+
+def stdin_document() -> str:
+    """What the command before in the pipe printed. Read before the lock is taken, and once."""
+    global _piped  # noqa: PLW0603 - stdin can be read once
+    if _piped is None:
+        _piped = sys.stdin.read(1_000_000) if sys.stdin else ""
+    return _piped
+
+
+_piped: str | None = None
+
+
+def await_pipe(word: str | None) -> None:
+    """Read stdin now if a step will need it, so that the lock is taken only after the step before has let go."""
+    if word == "-" and not stdin_document().strip():
+        raise UsageError("stdin is empty: the command before in the pipe printed nothing", "See what it said.")
+
+
+def _of_agent(desk: Desk, row_id: int, agent: Agent) -> Decision[Any]:
+    found, decision = desk.ledger.decision(row_id)
+    if found is not agent:
+        raise NotFoundError(f"decision {row_id} is a {_WORD[found]}, needs a {_WORD[agent]}")
+    return decision
+
+
+def unsettled(desk: Desk) -> tuple[Order, ...]:
+    """Orders whose outcome is still not known."""
+    return tuple(order for order in desk.ledger.open_orders() if order.state not in SETTLED)
+
+
+def refuse_while_unknown(desk: Desk) -> None:
+    """Raise OrderUnknownError while an order is unsettled: nothing new may be sent."""
+    for order in unsettled(desk):
+        raise unknown(order)
+
+
+def unknown(order: Order) -> OrderUnknownError:
+    """The error that pages a human."""
+    name = order.intent.client_order_id
+    if order.state is OrderState.NEEDS_HUMAN:
+        return OrderUnknownError(f"order {name} needs a human: {json.dumps(order.evidence)}", "Look: trader recover")
+    return OrderUnknownError(
+        f"order {name} was sent and its outcome is not known. It is NOT retried; new orders are blocked",
+        "trader recover   (asks the exchange by client order id)",
+    )
+
+
+def order_code(g: Globals, order: Order | None) -> ExitCode:
+    """10, with a warning, for an order whose outcome is not known."""
+    if order is None or order.state in SETTLED:
+        return ExitCode.OK
+    error = unknown(order)
+    g.out.warn(f"{error.message}. {error.hint}")
+    return ExitCode.ORDER_UNKNOWN

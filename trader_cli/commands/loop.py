@@ -1,0 +1,57 @@
+"""trader loop: cycle after cycle, for tmux or a service."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from trader_cli.commands.arguments import moment
+from trader_cli.commands.cycle import cycle_code
+from trader_cli.commands.desks import finish, say_notices, signals
+from trader_cli.commands.options import DryRun, Globals, command
+from trader_cli.core.errors import TraderError
+from trader_cli.phases.cycle import loop as cycles_of
+from trader_cli.phases.desk import Desk
+from trader_cli.views.cycles import HEADER, cycle_document, cycle_line
+from trader_cli.views.output import report
+from trader_cli.wiring import Bench, loop_lock, open_desk
+
+Cycles = Annotated[int | None, typer.Option("--cycles", metavar="N", min=1, help="End after so many cycles.")]
+Until = Annotated[
+    str | None,
+    typer.Option("--until", metavar="TIME", help="End at this market time: a date, ISO time, or 24h from now."),
+]
+Speed = Annotated[
+    Literal["real", "fast"],
+    typer.Option("--speed", metavar="real|fast", help="fast: do not wait between cycles (virtual time only)."),
+]
+
+
+@command
+def loop(
+    g: Globals, cycles: Cycles = None, until: Until = None, speed: Speed = "real", dry_run: DryRun = False
+) -> None:
+    """Run cycles, asleep until each plan's wake-up. Ctrl-C or SIGTERM ends it after the step in hand.
+
+    A recorded market ends the loop with success when its file ends.
+    """
+    settings = g.settings()
+    bench = Bench(dry_run=dry_run, fast=speed == "fast", signals=signals(g))
+    with loop_lock(settings, dry_run), open_desk(settings, bench) as desk:
+        end = None if until is None else moment(until, desk.clock.now(), ahead=True)
+        _opening(g, desk)
+        for came in cycles_of(desk, cycles, end):
+            if isinstance(came, TraderError):
+                report(came, as_json=g.json)
+            else:
+                g.out.record(cycle_document(came, dry_run), [cycle_line(came)])
+                cycle_code(g, came)
+    finish(g, dry_run, "trader ledger show")
+
+
+def _opening(g: Globals, desk: Desk) -> None:
+    g.out.say(f"{desk.exchange.name} {desk.exchange.market().symbol} | models {desk.minds.planner.name} | "
+              f"{desk.timeframe_ms // 1000} s bars | Ctrl-C stops")  # fmt: skip
+    say_notices(g, desk)
+    g.out.say(HEADER)

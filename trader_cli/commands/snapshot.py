@@ -1,0 +1,17 @@
+"""trader snapshot: the book marked to the market."""
+
+from __future__ import annotations
+
+from trader_cli.commands.desks import finish, step_desk
+from trader_cli.commands.options import DryRun, Globals, command
+from trader_cli.phases.snapshot import snapshot as take
+from trader_cli.views.steps import snapshot_document, snapshot_lines
+
+
+@command
+def snapshot(g: Globals, dry_run: DryRun = False) -> None:
+    """Value the book at the last close and record it. It ends the newest trace, if that has no snapshot yet."""
+    with step_desk(g, dry_run) as desk:
+        taken = take(desk)
+    g.out.record(snapshot_document(taken, dry_run), snapshot_lines(taken))
+    finish(g, dry_run, "trader ledger show")

@@ -1,0 +1,49 @@
+"""trader status: where we stand."""
+
+from __future__ import annotations
+
+from trader_cli.commands.options import Globals, command
+from trader_cli.core.moments import iso
+from trader_cli.phases.cycle import due_at
+from trader_cli.schemas.situation import TradingState
+from trader_cli.tools.clock import wall_now
+from trader_cli.tools.queries import cycle_count
+from trader_cli.views.status import status_lines
+from trader_cli.wiring import open_reader, operator_stop
+
+
+@command
+def status(g: Globals) -> None:
+    """State, position, equity, open orders, and when the next cycle is due. Read-only."""
+    settings = g.settings()
+    with open_reader(settings) as ledger:
+        pinned = ledger.identity()
+        kept, asked = ledger.trading_state(), operator_stop(settings).state()
+        state, cause = asked if asked[0] >= kept[0] and asked[0] is not TradingState.RUN else kept
+        plan, taken, due = ledger.newest_plan(), ledger.last_snapshot(), due_at(ledger)
+        waiting = ledger.open_orders()
+        count = cycle_count(ledger)
+    document = {
+        "schema": "trader.status/1",
+        "ledger": str(settings.db_path),
+        "mode": pinned.get("mode"),
+        "symbol": pinned.get("symbol"),
+        "market": pinned.get("market"),
+        "state": state.name,
+        "cause": cause,
+        "cycles": count,
+        "last_cycle_at": None if plan is None else iso(plan.at),
+        "last_cycle_wall_at": None if plan is None else iso(plan.wall_at),
+        "last_trace_id": None if plan is None else plan.trace_id,
+        "next_due_wall_at": None if due is None else iso(due),
+        "is_due": due is None or wall_now() >= due,
+        "unsettled_orders": [order.intent.client_order_id for order in waiting],
+        "equity": None if taken is None else taken.equity,
+        "quote": None if taken is None else taken.book.quote,
+        "base": None if taken is None else taken.book.base,
+        "deposits": None if taken is None else taken.book.deposits,
+        "realized_pnl": None if taken is None else taken.book.realized,
+        "unrealized_pnl": None if taken is None else taken.unrealized,
+        "peak_equity": None if taken is None else taken.peak,
+    }
+    g.out.record(document, status_lines(document))

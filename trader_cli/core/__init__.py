@@ -1,0 +1,1 @@
+"""Pure rules: no clock, disk, network, environment or randomness."""

@@ -1,0 +1,53 @@
+"""The audit chain: how a row, a transaction and their succession are hashed.
+
+A row is hashed as JSON of its table and its non-null columns in the table's order, so that a
+nullable column added later leaves old hashes as they were. A link hashes the rows one
+transaction wrote, in (table, id) order, onto the link before it. The content hash leaves out
+what may differ between equal runs: wall time, the chain itself, the ledger's own id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+
+Value = str | int | None
+"""What a chained column may hold. No REAL column: floats are kept as JSON text."""
+
+VERSION = 1
+GENESIS = "0" * 64
+UNCHAINED_COLUMNS = frozenset({"wall_ts", "link", "latency_ms"})
+"""Columns that the content hash leaves out."""
+
+_dumps = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode
+
+
+def row_hash(table: str, row: Mapping[str, Value]) -> bytes:
+    """SHA-256 of one row; `row` in the table's column order."""
+    kept = {column: value for column, value in row.items() if value is not None}
+    return hashlib.sha256(_dumps([table, kept]).encode("ascii")).digest()
+
+
+def rows_hash(hashes: Iterable[bytes]) -> str:
+    """The hash of a transaction's rows, given in (table, id) order."""
+    total = hashlib.sha256()
+    for one in hashes:
+        total.update(one)
+    return total.hexdigest()
+
+
+def link_hash(ledger_id: str, seq: int, rows: int, rows_sha256: str, prev_hash: str) -> str:
+    """The hash of link `seq`: what the next link stands on."""
+    head = {"v": VERSION, "ledger": ledger_id, "seq": seq, "rows": rows, "sha256": rows_sha256, "prev": prev_hash}
+    return hashlib.sha256(_dumps(head).encode("ascii")).hexdigest()
+
+
+def content_row(row: Mapping[str, Value]) -> dict[str, Value]:
+    """A row without the columns that may differ between equal runs."""
+    return {column: value for column, value in row.items() if column not in UNCHAINED_COLUMNS}
+
+
+def text_sha256(text: str) -> str:
+    """SHA-256 of a text (a prompt, a question), in hexadecimal."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,328 @@
+"""The law: what code allows of a proposed order, whatever a model said.
+
+Every rule is a small function that names itself, its limit, what it found, and the quantity
+before and after. Gates let all or nothing through, sizes lower, and `minimum` refuses what has
+become too small. All rules are always evaluated, so a verdict lists every one of them.
+
+A SELL that reduces the position is never trapped: the rules wrapped in `_buy_only` do not bind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from trader_cli.core import accounting
+from trader_cli.core.decimals import MONEY, ZERO, add, brief, floor_to, mul, percent, round_up, sub
+from trader_cli.schemas.decision import Review, Ruling
+from trader_cli.schemas.market import Market
+from trader_cli.schemas.planner import Plan
+from trader_cli.schemas.situation import Situation, TradingState
+from trader_cli.schemas.trader import Proposal
+
+NOTIONAL_MARGIN_PCT = Decimal(2)
+"""Exchanges value a market order at an average price of their own, so the least notional needs a margin."""
+
+HUNDRED = Decimal(100)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One order before the law.
+
+    Attributes:
+        price: what one unit costs now: ask for a BUY, bid for a SELL.
+        seen_price: the price the decision saw.
+        verdict_age_ms: how old the verdict is; 0 while it is being made.
+        ceiling: the most that may pass (a verdict's quantity when it is carried out).
+    """
+
+    situation: Situation
+    plan: Plan
+    proposal: Proposal
+    price: Decimal
+    seen_price: Decimal
+    verdict_age_ms: int = 0
+    ceiling: Decimal | None = None
+
+    @property
+    def is_buy(self) -> bool:
+        """Whether the position would grow."""
+        return self.proposal.action == "BUY"
+
+    @property
+    def worst_price(self) -> Decimal:
+        """The price the order is reckoned at: the price plus the drift that is tolerated."""
+        if not self.is_buy:
+            return self.price
+        margin = percent(self.price, self.situation.limits.max_drift_pct)
+        return round_up(add(self.price, margin))
+
+    @property
+    def asked(self) -> Decimal:
+        """The quantity that is asked for, in base; nothing for HOLD."""
+        if self.proposal.action == "HOLD":
+            return ZERO
+        if self.ceiling is None:
+            return self.proposal.qty
+        return min(self.ceiling, self.proposal.qty)
+
+
+Rule = Callable[[Case], Ruling]
+
+
+def review(case: Case) -> Review:
+    """The law's word: every rule, and the quantity that all of them let through."""
+    rulings = [rule(case) for rule in RULES]
+    allowed = min((ruling.after for ruling in rulings), default=ZERO)
+    last = _minimum(case, floor_to(allowed, case.situation.market.step))
+    return Review(allowed=last.after, price=case.price, rulings=(*rulings, last))
+
+
+def reserve(case: Case, qty: Decimal) -> Decimal:
+    """What `qty` may cost at worst with its fee, in quote; a SELL reserves nothing."""
+    if not case.is_buy:
+        return ZERO
+    notional = mul(qty, case.worst_price)
+    return round_up(add(notional, percent(notional, case.situation.market.fee_pct)))
+
+
+def smallest_qty(market: Market, price: Decimal, held: Decimal = ZERO) -> Decimal:
+    """The least quantity of a BUY that can also be sold again after its fee, on the step."""
+    if price <= ZERO:
+        return market.max_qty
+    qty = market.min_qty
+    floor_price = sub(price, percent(price, NOTIONAL_MARGIN_PCT))
+    needed = MONEY.divide(market.min_notional, floor_price)
+    qty = max(qty, floor_to(needed, market.step))
+    while not sellable_after(market, price, qty, held):
+        qty = add(qty, market.step)
+    return qty
+
+
+def sellable_after(market: Market, price: Decimal, qty: Decimal, held: Decimal) -> bool:
+    """Whether a BUY of `qty` passes the minimum now, and what it leaves could be sold again."""
+    floor_price = sub(price, percent(price, NOTIONAL_MARGIN_PCT))
+    if qty < market.min_qty or mul(qty, floor_price) < market.min_notional:
+        return False
+    left = floor_to(add(held, sub(qty, percent(qty, market.fee_pct))), market.step)
+    return left >= market.min_qty and mul(left, floor_price) >= market.min_notional
+
+
+def smallest_cap(market: Market, price: Decimal, max_drift_pct: Decimal) -> Decimal:
+    """The least deposit cap under which one round trip fits, in whole quote units."""
+    worst = mul(price, add(Decimal(1), percent(Decimal(1), max_drift_pct)))
+    notional = mul(smallest_qty(market, price), worst)
+    cost = add(notional, percent(notional, market.fee_pct))
+    return cost.to_integral_value(rounding="ROUND_CEILING", context=MONEY)
+
+
+# --- gates -----------------------------------------------------------------------------------
+
+
+def _gate(case: Case, name: str, ok: bool, limit: str, value: str) -> Ruling:
+    return Ruling(name, ok, limit, value, case.asked, case.asked if ok else ZERO)
+
+
+def _exempt(case: Case, name: str) -> Ruling:
+    return Ruling(name, True, "not for a SELL", "-", case.asked, case.asked)
+
+
+def _action(case: Case) -> Ruling:
+    return _gate(case, "action", case.proposal.action != "HOLD", "BUY or SELL", case.proposal.action)
+
+
+def _state(case: Case) -> Ruling:
+    state = case.situation.state
+    ok = state is TradingState.RUN or (state is TradingState.REDUCE and not case.is_buy)
+    return _gate(case, "state", ok, "RUN" if case.is_buy else "RUN or REDUCE", state.name)
+
+
+def _mode(case: Case) -> Ruling:
+    return _gate(case, "mode", case.plan.mode == "TRADE", "TRADE", case.plan.mode)
+
+
+def _policy(case: Case) -> Ruling:
+    planned = [strategy.policy_id for strategy in case.plan.strategies]
+    return _gate(case, "policy", case.proposal.policy_id in planned, ", ".join(planned), case.proposal.policy_id)
+
+
+def _data(case: Case) -> Ruling:
+    window = case.situation.observation.window
+    if window.defects:
+        return _gate(case, "data", False, "no defects", f"{window.defects[0].kind}: {window.defects[0].detail}")
+    if window.age_ms is None:
+        return _gate(case, "data", False, "a closed candle", "none")
+    age_ms = window.age_ms + case.situation.at - case.situation.observation.at
+    limit_ms = case.situation.limits.max_age_ms
+    return _gate(case, "data", age_ms <= limit_ms, f"at most {limit_ms // 1000} s old", f"{age_ms // 1000} s")
+
+
+def _provenance(case: Case) -> Ruling:
+    source = case.situation.observation.window.source
+    live_only = case.situation.limits.live_only
+    ok = not live_only or source.startswith("live:")
+    return _gate(case, "provenance", ok, "live" if live_only else "any", source)
+
+
+def _single_order(case: Case) -> Ruling:
+    waiting = case.situation.open_orders
+    return _gate(case, "single_order", not waiting, "no unsettled order", waiting[0] if waiting else "none")
+
+
+def _verdict_age(case: Case) -> Ruling:
+    limit_ms = case.situation.limits.verdict_max_age_ms
+    age_ms = case.verdict_age_ms
+    ok = 0 <= age_ms <= limit_ms
+    return _gate(case, "verdict_age", ok, f"at most {limit_ms // 1000} s", f"{age_ms // 1000} s")
+
+
+def _drift(case: Case) -> Ruling:
+    limit_pct = case.situation.limits.max_drift_pct
+    moved = abs(sub(case.price, case.seen_price))
+    ok = moved <= percent(case.seen_price, limit_pct)
+    return _gate(case, "drift", ok, f"within {brief(limit_pct)} % of {brief(case.seen_price)}", brief(case.price))
+
+
+def _confidence(case: Case) -> Ruling:
+    limit = case.situation.limits.min_confidence
+    return _gate(
+        case, "confidence", case.proposal.confidence >= limit, f"at least {limit:g}", f"{case.proposal.confidence:g}"
+    )
+
+
+def _orders_per_day(case: Case) -> Ruling:
+    limit = case.situation.limits.max_orders_per_day
+    found = case.situation.history.orders_today
+    return _gate(case, "orders_per_day", found < limit, f"at most {limit}", f"{found} so far")
+
+
+def _cooldown(case: Case) -> Ruling:
+    limit_ms = case.situation.limits.cooldown_ms
+    last_at = case.situation.history.last_order_at
+    since_ms = None if last_at is None else case.situation.at - last_at
+    ok = since_ms is None or since_ms >= limit_ms
+    value = "no order yet" if since_ms is None else f"{since_ms // 1000} s"
+    return _gate(case, "cooldown", ok, f"{limit_ms // 1000} s after an order", value)
+
+
+def _daily_loss(case: Case) -> Ruling:
+    limit = case.situation.limits.daily_loss
+    opened = case.situation.history.day_equity
+    if limit is None or opened is None:
+        return _gate(case, "daily_loss", True, "none" if limit is None else brief(limit), "-")
+    lost = max(ZERO, sub(opened, _equity(case)))
+    return _gate(case, "daily_loss", lost < limit, f"below {brief(limit)}", brief(lost))
+
+
+def _drawdown(case: Case) -> Ruling:
+    limit_pct = case.situation.limits.max_drawdown_pct
+    peak = case.situation.history.peak_equity
+    if peak is None or peak <= ZERO:
+        return _gate(case, "drawdown", True, f"below {brief(limit_pct)} %", "-")
+    fallen = max(ZERO, sub(peak, _equity(case)))
+    ok = fallen < percent(peak, limit_pct)
+    return _gate(case, "drawdown", ok, f"below {brief(limit_pct)} % of {brief(peak)}", brief(fallen))
+
+
+def _equity(case: Case) -> Decimal:
+    return accounting.equity(case.situation.book, case.seen_price)
+
+
+# --- sizes -----------------------------------------------------------------------------------
+
+
+def _size(case: Case, name: str, most: Decimal, limit: str, value: str) -> Ruling:
+    after = min(case.asked, max(ZERO, most))
+    return Ruling(name, after == case.asked, limit, value, case.asked, after)
+
+
+def _step(case: Case) -> Ruling:
+    step = case.situation.market.step
+    return _size(case, "step", floor_to(case.asked, step), f"multiples of {brief(step)}", brief(case.asked))
+
+
+def _max_qty(case: Case) -> Ruling:
+    most = case.situation.market.max_qty
+    return _size(case, "max_qty", most, f"at most {brief(most)}", brief(case.asked))
+
+
+def _position(case: Case) -> Ruling:
+    held = case.situation.book.base
+    if case.is_buy:
+        return Ruling("position", True, "not for a BUY", brief(held), case.asked, case.asked)
+    return _size(case, "position", held, f"held {brief(held)}", brief(case.asked))
+
+
+def _affordable(case: Case, budget: Decimal) -> Decimal:
+    """How much base `budget` quote buys at the worst price with its fee."""
+    unit = reserve(case, Decimal(1))
+    return ZERO if unit <= ZERO else floor_to(MONEY.divide(max(ZERO, budget), unit), case.situation.market.step)
+
+
+def _funds(case: Case) -> Ruling:
+    free = sub(case.situation.book.quote, case.situation.reserved)
+    needed = reserve(case, case.asked)
+    return _size(case, "funds", _affordable(case, free), f"{brief(free)} free", brief(needed))
+
+
+def _deposit_cap(case: Case) -> Ruling:
+    cap = case.situation.limits.deposit_cap
+    book = case.situation.book
+    used = add(max(book.cost, accounting.net_cash_in(book), ZERO), case.situation.reserved)
+    value = f"{brief(used)} used + {brief(reserve(case, case.asked))} asked"
+    if cap is None:
+        return Ruling("deposit_cap", True, "not in force", value, case.asked, case.asked)
+    return _size(case, "deposit_cap", _affordable(case, sub(cap, used)), brief(cap), value)
+
+
+def _order_cap(case: Case) -> Ruling:
+    cap = case.situation.limits.max_order
+    value = brief(reserve(case, case.asked))
+    if cap is None:
+        return Ruling("order_cap", True, "none", value, case.asked, case.asked)
+    return _size(case, "order_cap", _affordable(case, cap), brief(cap), value)
+
+
+def _minimum(case: Case, qty: Decimal) -> Ruling:
+    """The exchange's least order, on what the other rules left; a BUY must also be sellable again."""
+    market = case.situation.market
+    limit = f"{brief(market.min_qty)} {market.base} and {brief(market.min_notional)} {market.quote} with a margin"
+    value = f"{brief(qty)} = {brief(mul(qty, case.price))} {market.quote}"
+    if case.is_buy:
+        ok = qty > ZERO and sellable_after(market, case.price, qty, case.situation.book.base)
+    else:
+        floor_price = sub(case.price, percent(case.price, NOTIONAL_MARGIN_PCT))
+        ok = qty >= market.min_qty and qty > ZERO and mul(qty, floor_price) >= market.min_notional
+    return Ruling("minimum", ok, limit, value, qty, qty if ok else ZERO)
+
+
+def _buy_only(rule: Rule) -> Rule:
+    name = rule.__name__.removeprefix("_")
+    return lambda case: _exempt(case, name) if case.proposal.action == "SELL" else rule(case)
+
+
+RULES: tuple[Rule, ...] = (
+    _action,
+    _state,
+    _mode,
+    _policy,
+    _data,
+    _provenance,
+    _single_order,
+    _verdict_age,
+    _drift,
+    _buy_only(_confidence),
+    _buy_only(_orders_per_day),
+    _buy_only(_cooldown),
+    _buy_only(_daily_loss),
+    _buy_only(_drawdown),
+    _step,
+    _max_qty,
+    _position,
+    _buy_only(_funds),
+    _buy_only(_deposit_cap),
+    _buy_only(_order_cap),
+)
+"""In the order in which a verdict lists them; `minimum` follows on what they leave."""

@@ -1,0 +1,48 @@
+"""Moments: milliseconds since 1970-01-01 UTC as int, and their ISO-8601 text in the ledger."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+Moment = int
+"""Milliseconds since the epoch, UTC."""
+
+_UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+_SPAN = re.compile(r"([1-9][0-9]{0,5})([smhdw])", re.ASCII)
+DAY_MS = _UNIT_MS["d"]
+
+
+def iso(moment: Moment) -> str:
+    """`1621296000000` -> `2021-05-18T00:00:00.000Z`."""
+    seconds, millis = divmod(moment, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{millis:03d}Z"
+
+
+def parse_iso(value: str) -> Moment:
+    """Read what `iso` wrote, or any ISO-8601 date or time (UTC when it names no zone).
+
+    Raises ValueError.
+    """
+    stamp = datetime.fromisoformat(value)
+    stamp = stamp.replace(tzinfo=UTC) if stamp.tzinfo is None else stamp.astimezone(UTC)
+    delta = stamp - datetime.fromtimestamp(0, UTC)
+    return (delta.days * 86_400 + delta.seconds) * 1000 + delta.microseconds // 1000
+
+
+def span_ms(value: str) -> int:
+    """A length of time such as `5m`, `24h` or `7d`, in milliseconds. Raises ValueError."""
+    found = _SPAN.fullmatch(value)
+    if not found:
+        raise ValueError(f"needs a length of time like 5m, 24h or 7d, was {value!r}")
+    return int(found[1]) * _UNIT_MS[found[2]]
+
+
+def day_start(moment: Moment) -> Moment:
+    """The UTC midnight at or before `moment`."""
+    return moment - moment % DAY_MS
+
+
+def ceil_to(moment: Moment, step_ms: int) -> Moment:
+    """The first multiple of `step_ms` at or after `moment`."""
+    return -(-moment // step_ms) * step_ms

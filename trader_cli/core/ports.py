@@ -1,0 +1,97 @@
+"""The ports: what a phase asks of the world. Adapters in `tools/` keep these contracts."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Protocol
+
+from trader_cli.core.moments import Moment
+from trader_cli.schemas.book import Balances
+from trader_cli.schemas.market import Candle, CandleBatch, Market, Quote
+from trader_cli.schemas.order import Absent, Intent, Report
+from trader_cli.schemas.question import Answer, Question
+
+
+class Clock(Protocol):
+    """Market time, and waiting for it. Wall time is kept apart."""
+
+    def now(self) -> Moment:
+        """The moment that rules candles, wake-ups, verdict age and trading days."""
+
+    def wall(self) -> Moment:
+        """What a clock on the wall shows: budgets, waiting, `wall_ts`."""
+
+    def sleep_until(self, moment: Moment) -> bool:
+        """Wait until the wall shows `moment`. Returns False when a signal ended the wait early."""
+
+
+class Ids(Protocol):
+    """Names and chance. `n` is the ledger's next link, so seeded ids repeat with the ledger."""
+
+    def trace_id(self, n: int) -> str:
+        """A new trace id: 32 hexadecimal characters."""
+
+    def client_order_id(self, n: int, head: str) -> str:
+        """A new client order id, at most 36 characters of [A-Za-z0-9-_]; `head` is the audit chain's head."""
+
+    def chance(self, trace_id: str) -> Random:
+        """A source of chance for one trace (Thompson sampling, exploration)."""
+
+
+class Model(Protocol):
+    """A mind. Never raises for what a server or a model did: that is an Answer with another status."""
+
+    name: str
+
+    def answer(self, question: Question) -> Answer:
+        """Answer one question."""
+
+
+class CandleSource(Protocol):
+    """Where paper trading's bars come from. Bars are addressed by time, the same for every process."""
+
+    provenance: str
+    """`live:<exchange>`, `recorded:<file>` or `simulated:<seed>`."""
+
+    timeframe_ms: int
+
+    def start(self, warmup: int) -> Moment:
+        """The first moment at which `warmup` bars have closed (virtual time begins here)."""
+
+    def end(self) -> Moment | None:
+        """The last moment at which an order could still be filled; None when the market never ends."""
+
+    def closed(self, limit: int, now: Moment) -> tuple[Candle, ...]:
+        """The last `limit` bars that closed at or before `now`, as the source has them, ascending."""
+
+    def next_open(self, now: Moment) -> Candle | None:
+        """The first bar that opens at or after `now`, if the source has one."""
+
+
+class Exchange(Protocol):
+    """One symbol on one exchange. Reads may raise UpstreamError.
+
+    `submit` is called once per order, ever. It returns a Report only for what the exchange
+    proved (executed, held or refused with a definite code); anything it raises means "unknown".
+    An exchange need not recognise an id it has already filled: asking twice buys twice.
+    """
+
+    name: str
+
+    def market(self) -> Market:
+        """The symbol's trading rules."""
+
+    def candles(self, limit: int, now: Moment) -> CandleBatch:
+        """The last `limit` closed bars as of `now`, unchecked."""
+
+    def quote(self, now: Moment) -> Quote:
+        """Best bid and ask."""
+
+    def balances(self) -> Balances:
+        """What the account holds free."""
+
+    def submit(self, intent: Intent) -> Report:
+        """Send a market order."""
+
+    def find(self, intent: Intent) -> Report | Absent:
+        """What became of an order, by client order id. Raises UpstreamError when the exchange cannot be asked."""

@@ -1,0 +1,1 @@
+"""Verbs: each phase is a function of a Desk and of earlier records."""

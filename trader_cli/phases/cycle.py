@@ -1,0 +1,96 @@
+"""cycle: recover, then the five phases on a new trace. loop: cycles, with the planner's sleep between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trader_cli.core.errors import (
+    BusyError,
+    MarketEndedError,
+    OrderUnknownError,
+    RefusedError,
+    TraderError,
+    UpstreamError,
+)
+from trader_cli.core.moments import Moment
+from trader_cli.phases.desk import UNAVAILABLE, Desk
+from trader_cli.phases.execute import execute
+from trader_cli.phases.judge import judge
+from trader_cli.phases.plan import plan
+from trader_cli.phases.propose import propose
+from trader_cli.phases.recover import recover
+from trader_cli.phases.snapshot import snapshot
+from trader_cli.schemas.cycle import Cycle
+from trader_cli.schemas.order import SETTLED, OrderState
+from trader_cli.tools.ledger import Ledger
+
+LOCK_WAIT_SECS = 30.0
+"""How long a loop lets a single step of another process finish before its own cycle."""
+
+RETRY_SECS = 30
+"""How long a loop waits after a cycle that could not reach the exchange."""
+
+
+def cycle(desk: Desk) -> Cycle:
+    """All five phases on a new trace. The caller holds the writer lock."""
+    upstream = None
+    try:
+        unsettled = tuple(order for order in recover(desk) if order.state not in SETTLED)
+    except UpstreamError as error:
+        unsettled, upstream = desk.ledger.open_orders(), error.message
+    trace_id = desk.new_trace()
+    planned = plan(desk, trace_id)
+    proposed = propose(desk, planned)
+    judged = judge(desk, planned, proposed)
+    done = execute(desk, planned, proposed, judged)
+    taken = None
+    try:
+        taken = snapshot(desk, trace_id)
+    except UpstreamError as error:
+        upstream = upstream or error.message
+    if planned.cause and planned.cause.startswith(UNAVAILABLE):
+        upstream = upstream or planned.cause
+    return Cycle(trace_id, unsettled, upstream, planned, proposed, judged, done, taken)
+
+
+def due_at(ledger: Ledger) -> Moment | None:
+    """When the newest plan wants to be woken, on the wall; None when there is no plan."""
+    newest = ledger.newest_plan()
+    return None if newest is None else newest.wall_at + newest.payload.next_wakeup_secs * 1000
+
+
+def loop(desk: Desk, cycles: int | None = None, until: Moment | None = None) -> Iterator[Cycle | TraderError]:
+    """Cycles until a count, a moment, a signal or the market's end. Yields what an outlived cycle raised.
+
+    Raises what cannot be outlived: a broken ledger or setting, an order that needs a human.
+    """
+    done = 0
+    while (cycles is None or done < cycles) and (until is None or desk.clock.now() < until):
+        due = due_at(desk.ledger)
+        if due is not None and not desk.clock.sleep_until(due):
+            return
+        came = _outlive(desk)
+        if came is None:
+            return
+        yield came
+        failed = isinstance(came, Exception) or came.upstream is not None
+        if failed and not desk.clock.sleep_until(desk.clock.wall() + RETRY_SECS * 1000):
+            return
+        done += 1
+
+
+def _outlive(desk: Desk) -> Cycle | TraderError | None:
+    """One cycle, or what it raised if a loop outlives that; None at the market's end."""
+    try:
+        with desk.ledger.writing(LOCK_WAIT_SECS):
+            came = cycle(desk)
+    except MarketEndedError:
+        return None
+    except (RefusedError, UpstreamError, BusyError) as error:
+        return error
+    for order in came.unsettled:
+        if order.state is OrderState.NEEDS_HUMAN:
+            raise OrderUnknownError(
+                f"order {order.intent.client_order_id} needs a human: {order.evidence}", "Look: trader recover"
+            )
+    return came

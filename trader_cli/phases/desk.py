@@ -1,0 +1,108 @@
+"""The desk a phase works at: the world's ports, the ledger, the limits; and the two ways of looking around."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+from trader_cli.core.decimals import ZERO
+from trader_cli.core.errors import UpstreamError
+from trader_cli.core.moments import Moment
+from trader_cli.core.ports import Clock, Exchange, Ids, Model
+from trader_cli.core.posteriors import priors
+from trader_cli.schemas.book import Balances
+from trader_cli.schemas.market import Costs, Defect, Observation, Window
+from trader_cli.schemas.situation import Limits, Situation, TradingState
+from trader_cli.tools.ledger import Ledger
+from trader_cli.tools.market import get_ohlcv
+from trader_cli.tools.strategy import compute_indicators
+
+
+class StopSign(Protocol):
+    """The operator's word that needs no ledger: a STOP file, the TRADING setting."""
+
+    def state(self) -> tuple[TradingState, str | None]:
+        """The state it asks for, and why. Read anew at each call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Minds:
+    """Which model answers for which agent."""
+
+    planner: Model
+    trader: Model
+    judge: Model
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Everything a phase needs. A mode is other objects here, never a branch in a phase."""
+
+    clock: Clock
+    ids: Ids
+    minds: Minds
+    exchange: Exchange
+    ledger: Ledger
+    limits: Limits
+    costs: Costs
+    stop: StopSign
+    timeframe_ms: int
+    ohlcv_limit: int
+
+    def state(self) -> tuple[TradingState, str | None]:
+        """The trading state in force: the stricter of the ledger's and the operator's stop sign."""
+        kept, asked = self.ledger.trading_state(), self.stop.state()
+        return asked if asked[0] >= kept[0] and asked[0] is not TradingState.RUN else kept
+
+    def new_trace(self) -> str:
+        """A name for a new cycle."""
+        return self.ids.trace_id(self.ledger.next_link)
+
+
+UNAVAILABLE = "unavailable"
+"""The defect of a window that could not be fetched."""
+
+
+def observe(desk: Desk, trace_id: str, now: Moment) -> Observation:
+    """Look at the market and the account; nothing is written. An exchange that is down is a defect of the window."""
+    try:
+        window = get_ohlcv(desk.exchange, desk.timeframe_ms, desk.ohlcv_limit, now)
+        held = desk.exchange.balances()
+    except UpstreamError as error:
+        window = Window(UNAVAILABLE, desk.timeframe_ms, (), (Defect(UNAVAILABLE, error.message),), None, None)
+        held = Balances(ZERO, ZERO)
+    return Observation(None, trace_id, now, window, compute_indicators(window), held.quote, held.base)
+
+
+def situation(desk: Desk, seen: Observation, now: Moment) -> Situation:
+    """All that the law and the agents may reckon with at `now`, gathered from the ledger and what was seen."""
+    market = desk.exchange.market()
+    state, cause = desk.state()
+    book = desk.ledger.book(market.base, market.quote)
+    waiting = desk.ledger.open_orders()
+    return Situation(
+        at=now,
+        timeframe_ms=desk.timeframe_ms,
+        market=market,
+        costs=desk.costs,
+        limits=desk.limits,
+        observation=seen,
+        book=book,
+        owner=desk.ledger.owner() if book.base > ZERO else None,
+        state=state,
+        stop_cause=cause,
+        open_orders=tuple(order.intent.client_order_id for order in waiting),
+        reserved=sum((order.intent.reserved_quote for order in waiting), Decimal(0)),
+        history=desk.ledger.history(now),
+        posteriors=priors(),
+    )
+
+
+def seen_by(desk: Desk, observation_id: int | None, trace_id: str, now: Moment) -> Observation:
+    """A trace's own observation while it is fresh, else a new look at the market (not yet written)."""
+    if observation_id is not None:
+        seen = desk.ledger.observation(observation_id, desk.timeframe_ms)
+        if now - seen.at < desk.timeframe_ms:
+            return seen
+    return observe(desk, trace_id, now)

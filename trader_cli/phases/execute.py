@@ -1,0 +1,112 @@
+"""execute: the law once more, the intent written down, one submission, and what it proves booked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from trader_cli.core.decimals import ZERO
+from trader_cli.core.limits import Case, reserve, review
+from trader_cli.core.moments import Moment
+from trader_cli.phases.desk import Desk, seen_by, situation
+from trader_cli.schemas.cycle import Execution
+from trader_cli.schemas.decision import Decision, Review
+from trader_cli.schemas.judge import Verdict
+from trader_cli.schemas.market import Observation, Quote
+from trader_cli.schemas.order import Intent, Order, OrderState, Outcome, Side
+from trader_cli.schemas.planner import Plan
+from trader_cli.schemas.situation import TradingState
+from trader_cli.schemas.trader import Proposal
+from trader_cli.tools.store import Transaction
+from trader_cli.tools.trade import place_market_order
+
+
+def execute(desk: Desk, plan: Decision[Plan], proposal: Decision[Proposal], verdict: Decision[Verdict]) -> Execution:
+    """Carry a verdict out once. Sent before: that order is returned and nothing is sent."""
+    if done := desk.ledger.order_of_verdict(verdict.id):
+        return Execution(done, already=True)
+    approved = approved_qty(proposal.payload, verdict.payload)
+    if approved <= ZERO:
+        return Execution(None, reason=f"verdict {verdict.payload.decision} on {proposal.payload.action}")
+    now = desk.clock.now()
+    seen = seen_by(desk, proposal.observation_id, proposal.trace_id, now)
+    quote = desk.exchange.quote(now)
+    intent, law = _write_intent(desk, _Lineage(plan, proposal, verdict), seen, quote, approved)
+    if intent is None:
+        return Execution(None, reason=_words(law))
+    order = Order(intent, OrderState.INTENT, None, (), {})
+    return Execution(desk.ledger.settle(order, _submit(desk, intent), desk.clock.now()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Lineage:
+    plan: Decision[Plan]
+    proposal: Decision[Proposal]
+    verdict: Decision[Verdict]
+
+
+def approved_qty(proposal: Proposal, verdict: Verdict) -> Decimal:
+    """What a verdict lets through of a proposal; nothing when the two do not fit."""
+    if proposal.action == "HOLD" or verdict.decision == "REJECT":
+        return ZERO
+    if verdict.decision == "APPROVE":
+        return proposal.qty if verdict.revised_qty is None else ZERO
+    if verdict.revised_qty is None or verdict.revised_qty > proposal.qty:
+        return ZERO
+    return verdict.revised_qty
+
+
+def _write_intent(
+    desk: Desk, of: _Lineage, seen: Observation, quote: Quote, approved: Decimal
+) -> tuple[Intent | None, Review]:
+    """In one transaction: the law with today's facts, then the intent, or a NOT_SENT event that says why not."""
+    with desk.ledger.transaction() as tx:
+        now = desk.clock.now()
+        seen = seen if seen.id is not None else desk.ledger.log_observation(tx, seen)
+        where = situation(desk, seen, now)
+        side = Side(of.proposal.payload.action)
+        price = quote.ask if side is Side.BUY else quote.bid
+        age_ms = now - of.verdict.at
+        law_price = of.verdict.review.price if of.verdict.review else price
+        case = Case(where, of.plan.payload, of.proposal.payload, price, law_price, age_ms, approved)
+        law = review(case)
+        if law.allowed != approved:
+            _not_sent(desk, tx, of, law, now)
+            return None, law
+        intent = Intent(
+            client_order_id=desk.ids.client_order_id(desk.ledger.next_link, desk.ledger.head),
+            proposal_id=of.proposal.id,
+            verdict_id=of.verdict.id,
+            symbol=where.market.symbol,
+            side=side,
+            qty=approved,
+            worst_price=case.worst_price,
+            reserved_quote=reserve(case, approved),
+            at=now,
+        )
+        desk.ledger.reserve(tx, intent, law, of.proposal.trace_id)
+        return intent, law
+
+
+def _submit(desk: Desk, intent: Intent) -> Outcome:
+    """Look at the stop sign one last time, then send, once."""
+    state, reason = desk.stop.state()
+    if state is TradingState.HALT or (state is TradingState.REDUCE and intent.side is Side.BUY):
+        evidence: dict[str, str | None] = {"by": "not sent", "message": f"stopped: {reason}"}
+        return Outcome(OrderState.REJECTED, None, evidence)
+    return place_market_order(desk.exchange, intent)
+
+
+def _not_sent(desk: Desk, tx: Transaction, of: _Lineage, law: Review, now: Moment) -> None:
+    desk.ledger.log_event(
+        tx,
+        "NOT_SENT",
+        {"verdict_id": of.verdict.id, "reason": _words(law)},
+        now,
+        of.verdict.trace_id,
+    )
+
+
+def _words(law: Review) -> str:
+    bad = next((ruling for ruling in law.rulings if not ruling.ok), None)
+    return f"{bad.name}: {bad.value}, needs {bad.limit}" if bad else "the law"

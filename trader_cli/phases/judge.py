@@ -1,0 +1,91 @@
+"""judge: the law, then a model if something is left to allow, then the minimum, then the law again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from trader_cli.agents import judge as mind
+from trader_cli.agents.ask import Asked, ask
+from trader_cli.agents.reading import cut
+from trader_cli.core.decimals import ZERO
+from trader_cli.core.limits import Case, review
+from trader_cli.phases.desk import Desk, seen_by, situation
+from trader_cli.phases.record import Decided, record
+from trader_cli.schemas.decision import Decision, Review
+from trader_cli.schemas.judge import Verdict
+from trader_cli.schemas.market import Observation
+from trader_cli.schemas.planner import Plan
+from trader_cli.schemas.question import Agent, Question
+from trader_cli.schemas.situation import Situation
+from trader_cli.schemas.trader import Proposal
+
+MAX_VIOLATIONS = 4
+"""The specification's maxItems of `violations`; the whole list is in the verdict's law."""
+
+
+def judge(desk: Desk, plan: Decision[Plan], proposal: Decision[Proposal]) -> Decision[Verdict]:
+    """The proposal's one verdict. What the law refuses, no model is asked about."""
+    if done := desk.ledger.verdict_of(proposal.id):
+        return done
+    now = desk.clock.now()
+    seen, case = case_of(desk, plan, proposal, now)
+    law = review(case)
+    asked = None
+    if law.allowed > ZERO:
+        asked = ask(
+            desk.minds.judge, mind.question(case.situation, proposal.payload, law, proposal.trace_id), mind.read
+        )
+        law = _lowered(case, law, asked)
+    return record(
+        desk,
+        Decided(
+            Agent.JUDGE,
+            proposal.trace_id,
+            now,
+            payload=_verdict(case, law, asked),
+            seen=seen,
+            asked=asked,
+            cause=asked.cause if asked else None,
+            proposal_id=proposal.id,
+            review=law,
+        ),
+    )
+
+
+def _lowered(case: Case, law: Review, asked: Asked[Verdict]) -> Review:
+    """The law again, on what the judge left. A SELL that reduces the position cannot be blocked by a model."""
+    if not case.is_buy:
+        return law
+    left = mind.advised(asked.record, law) if asked.record else ZERO
+    return review(replace(case, ceiling=left))
+
+
+def _verdict(case: Case, law: Review, asked: Asked[Verdict] | None) -> Verdict:
+    """The final word as the specification shapes it."""
+    said = asked.record if asked else None
+    advice = tuple(f"judge: {words}" for words in said.violations) if said and case.is_buy else ()
+    violations = tuple(dict.fromkeys((*law.violations, *advice)))[:MAX_VIOLATIONS]
+    asked_qty = case.proposal.qty
+    if law.allowed <= ZERO:
+        refusal = law.refusal
+        by_judge = asked is not None and case.is_buy and (said is None or said.decision == "REJECT")
+        words = "the judge refused" if by_judge else f"{refusal.name}: {refusal.value}" if refusal else "nothing left"
+        return Verdict("REJECT", None, violations, cut(said.notes if by_judge and said and said.notes else words))
+    notes = said.notes if said else ""
+    if law.allowed < asked_qty:
+        return Verdict("REVISE", law.allowed, violations, notes)
+    return Verdict("APPROVE", None, violations, notes)
+
+
+def question(desk: Desk, plan: Decision[Plan], proposal: Decision[Proposal]) -> Question:
+    """What the judge would be asked now."""
+    _, case = case_of(desk, plan, proposal, desk.clock.now())
+    return mind.question(case.situation, proposal.payload, review(case), proposal.trace_id)
+
+
+def case_of(desk: Desk, plan: Decision[Plan], proposal: Decision[Proposal], now: int) -> tuple[Observation, Case]:
+    """The proposal before the law, at the price its trader saw."""
+    seen = seen_by(desk, proposal.observation_id, proposal.trace_id, now)
+    where: Situation = situation(desk, seen, now)
+    price = seen.window.price or ZERO
+    return seen, Case(where, plan.payload, proposal.payload, price, price)

@@ -1,0 +1,47 @@
+"""propose: ask the trader for one action under the plan."""
+
+from __future__ import annotations
+
+from trader_cli.agents import trader
+from trader_cli.agents.ask import ask
+from trader_cli.phases.desk import Desk, seen_by, situation
+from trader_cli.phases.plan import no_question
+from trader_cli.phases.record import Decided, record
+from trader_cli.schemas.decision import Decision
+from trader_cli.schemas.planner import Plan
+from trader_cli.schemas.question import Agent, Question
+from trader_cli.schemas.trader import Proposal
+
+
+def propose(desk: Desk, plan: Decision[Plan]) -> Decision[Proposal]:
+    """The plan's one proposal. Under OBSERVE, a stop or a bad window it is HOLD, without asking a model."""
+    if done := desk.ledger.proposal_of(plan.id):
+        return done
+    now = desk.clock.now()
+    seen = seen_by(desk, plan.observation_id, plan.trace_id, now)
+    where = situation(desk, seen, now)
+    cause = no_question(where) or (None if plan.payload.mode == "TRADE" else f"OBSERVE: {plan.cause or 'the plan'}")
+    asked = None
+    if cause is None:
+        asked = ask(desk.minds.trader, trader.question(where, plan.payload, plan.trace_id), trader.read)
+        cause = asked.cause
+    return record(
+        desk,
+        Decided(
+            Agent.TRADER,
+            plan.trace_id,
+            now,
+            payload=(asked.record if asked else None) or trader.hold(plan.payload, cause or ""),
+            seen=seen,
+            asked=asked,
+            cause=cause,
+            plan_id=plan.id,
+        ),
+    )
+
+
+def question(desk: Desk, plan: Decision[Plan]) -> Question:
+    """What the trader would be asked now."""
+    now = desk.clock.now()
+    where = situation(desk, seen_by(desk, plan.observation_id, plan.trace_id, now), now)
+    return trader.question(where, plan.payload, plan.trace_id)

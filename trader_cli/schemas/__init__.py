@@ -1,0 +1,1 @@
+"""Nouns: frozen records, and the JSON Schemas the agents answer in."""

@@ -1,0 +1,41 @@
+"""What a cycle came to: its decisions, its order, its snapshot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trader_cli.schemas.book import Snapshot
+from trader_cli.schemas.decision import Decision
+from trader_cli.schemas.judge import Verdict
+from trader_cli.schemas.order import Order
+from trader_cli.schemas.planner import Plan
+from trader_cli.schemas.trader import Proposal
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What came of a verdict: the order if there is one, whether it was there before, else why nothing was sent."""
+
+    order: Order | None
+    already: bool = False
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """One trace from plan to snapshot.
+
+    Attributes:
+        unsettled: orders of earlier traces that keep new ones away.
+        upstream: what could not be reached, if anything; the cycle was recorded as OBSERVE then.
+        snapshot: None when there was no price to mark the book to.
+    """
+
+    trace_id: str
+    unsettled: tuple[Order, ...]
+    upstream: str | None
+    plan: Decision[Plan]
+    proposal: Decision[Proposal]
+    verdict: Decision[Verdict]
+    execution: Execution
+    snapshot: Snapshot | None

@@ -1,0 +1,98 @@
+"""Where we stand at a moment: all that the law and the agents may reckon with, gathered once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import IntEnum
+
+from trader_cli.schemas.book import Book
+from trader_cli.schemas.market import Costs, Market, Observation
+
+
+class TradingState(IntEnum):
+    """RUN: all; REDUCE: only sales that reduce the position; HALT: nothing. A higher one wins."""
+
+    RUN = 0
+    REDUCE = 1
+    HALT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The operator's limits. Amounts in quote; None or 0 means no such limit.
+
+    Attributes:
+        deposit_cap: the most that may be put into the market, or None where the cap is not in force.
+        live_only: only live data may lead to an order.
+        max_age_ms: how old the newest candle may be.
+        max_drift_pct: how far the price may have moved since the decision saw it; also the
+            margin of the worst price.
+    """
+
+    deposit_cap: Decimal | None
+    live_only: bool
+    max_order: Decimal | None
+    max_orders_per_day: int
+    cooldown_ms: int
+    daily_loss: Decimal | None
+    max_drawdown_pct: Decimal
+    min_confidence: float
+    verdict_max_age_ms: int
+    max_age_ms: int
+    max_drift_pct: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The policy that opened the position, with the parameters it had."""
+
+    policy_id: str
+    params: dict[str, int | float]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What the account did lately.
+
+    Attributes:
+        orders_today: orders placed since UTC midnight.
+        last_order_at: ms UTC, or None.
+        day_equity: equity at the start of the day, or the first known since; None without a snapshot.
+        peak_equity: the highest equity of any snapshot; None without one.
+    """
+
+    orders_today: int
+    last_order_at: int | None
+    day_equity: Decimal | None
+    peak_equity: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Posterior:
+    """What is believed of a policy's net edge per trade, in basis points; `n` outcomes behind it."""
+
+    policy_id: str
+    mean_bp: float
+    sd_bp: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Everything known at `at`. `reserved` is what open orders may still cost; `stop_cause` says who stopped."""
+
+    at: int
+    timeframe_ms: int
+    market: Market
+    costs: Costs
+    limits: Limits
+    observation: Observation
+    book: Book
+    owner: Owner | None
+    state: TradingState
+    stop_cause: str | None
+    open_orders: tuple[str, ...]
+    reserved: Decimal
+    history: History
+    posteriors: tuple[Posterior, ...]

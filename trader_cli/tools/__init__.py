@@ -1,0 +1,1 @@
+"""Doors: every byte that comes in or goes out passes through one of these modules."""

@@ -1,0 +1,1 @@
+"""Exchanges: one port, `Exchange` (market, candles, quote, balances, submit, find)."""

@@ -1,0 +1,609 @@
+"""The ledger's rows and records: what phases write (log_*, reserve, settle, snapshot) and read back.
+
+All SQL of the daily commands is here and in `store.py`. Money is written as canonical decimal
+text, moments as ISO-8601; a record that comes back equals the one that was written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from trader_cli.core import accounting
+from trader_cli.core.audit import text_sha256
+from trader_cli.core.decimals import ZERO, dec, sub, text
+from trader_cli.core.errors import ConfigError, LedgerError, NotFoundError
+from trader_cli.core.moments import Moment, day_start, iso, parse_iso
+from trader_cli.schemas.book import Book, Snapshot
+from trader_cli.schemas.decision import Decision, Review, Ruling
+from trader_cli.schemas.judge import Verdict
+from trader_cli.schemas.market import Candle, Defect, Features, Observation, Window
+from trader_cli.schemas.order import SETTLED, Fill, Intent, Order, OrderState, Outcome, Side
+from trader_cli.schemas.planner import Plan
+from trader_cli.schemas.question import Agent, Answer, Question
+from trader_cli.schemas.situation import History, Owner, TradingState
+from trader_cli.schemas.trader import Proposal
+from trader_cli.tools.store import Store, Transaction
+
+_BARS_KEPT = 4_096
+
+
+def dumps(document: Any) -> str:
+    """Compact ASCII JSON, as every JSON column holds it."""
+    return json.dumps(document, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+
+
+class _Bar(NamedTuple):
+    """A stored bar: its newest revision, as a record and as text."""
+
+    revision: int
+    candle: Candle
+    texts: tuple[str, ...]
+
+
+class Ledger(Store):
+    """A store that knows what its rows mean."""
+
+    def __init__(self, db: Any, path: Path | None, wall: Callable[[], Moment]) -> None:
+        self._bars: dict[Moment, _Bar] = {}
+        self._observation: Observation | None = None
+        super().__init__(db, path, wall)
+
+    def forget(self) -> None:
+        """Drop what is remembered: another process wrote, or a transaction failed."""
+        self._bars = {}
+        self._observation = None
+
+    # --- identity and events -----------------------------------------------------------------
+
+    def identity(self) -> dict[str, str]:
+        """What the ledger is pinned to; empty before the first pin."""
+        return dict(self.db.execute("SELECT key, value FROM meta ORDER BY id").fetchall())
+
+    def pin(self, ledger_id: str, identity: dict[str, str], deposit: Decimal, at: Moment) -> None:
+        """Write the identity on the first use; later refuse settings that differ (ConfigError)."""
+        found = self.identity()
+        if found:
+            _same_identity(found, identity, self.path)
+            return
+        with self.transaction() as tx:
+            for key, value in {"ledger_id": ledger_id, **identity, "began_at": iso(at)}.items():
+                tx.insert("meta", key=key, value=value)
+            self.ledger_id = ledger_id
+            self.log_event(tx, "DEPOSIT", {"amount": text(deposit), "reason": "opening balance"}, at)
+
+    def log_event(
+        self, tx: Transaction, kind: str, content: dict[str, Any], at: Moment, trace_id: str | None = None
+    ) -> int:
+        """Something that happened: DEPOSIT, STATE, NOT_SENT, ERROR, NOTICE …"""
+        return tx.insert("events", ts_utc=iso(at), trace_id=trace_id, kind=kind, data_json=dumps(content))
+
+    def last_event(self, kind: str) -> tuple[Moment, dict[str, Any]] | None:
+        """The newest event of a kind, with its market time."""
+        row = self.db.execute(
+            "SELECT ts_utc, data_json FROM events WHERE kind = ? ORDER BY id DESC LIMIT 1", (kind,)
+        ).fetchone()
+        return (parse_iso(row[0]), json.loads(row[1])) if row else None
+
+    def trading_state(self) -> tuple[TradingState, str | None]:
+        """The state the ledger keeps, and why it was set."""
+        found = self.last_event("STATE")
+        if found is None:
+            return TradingState.RUN, None
+        return TradingState[found[1]["to"]], found[1]["reason"]
+
+    # --- observations ------------------------------------------------------------------------
+
+    def log_observation(self, tx: Transaction, seen: Observation) -> Observation:
+        """Store the bars that are new or restated, and the observation that names them."""
+        candles = seen.window.candles
+        self._remember_bars(candles[0].opened_at if candles else None)
+        for candle in candles:
+            known = self._bars.get(candle.opened_at)
+            if known and known.candle == candle:
+                continue
+            bar = _Bar(known.revision + 1 if known else 0, candle, candle_texts(candle))
+            values = dict(zip(("open", "high", "low", "close", "volume"), bar.texts, strict=True))
+            tx.insert("candles", opened_at=iso(candle.opened_at), revision=bar.revision, **values)
+            self._bars[candle.opened_at] = bar
+        window = seen.window
+        row_id = tx.insert(
+            "observations",
+            ts_utc=iso(seen.at),
+            trace_id=seen.trace_id,
+            source=window.source,
+            first_at=iso(candles[0].opened_at) if candles else None,
+            last_at=iso(candles[-1].opened_at) if candles else None,
+            bars=len(candles),
+            candles_sha256=bars_sha256((c.opened_at, self._bars[c.opened_at].texts) for c in candles),
+            price=None if window.price is None else text(window.price),
+            age_ms=window.age_ms,
+            features_json=dumps(asdict(seen.features)),
+            defects_json=dumps([asdict(defect) for defect in window.defects]),
+            balance_quote=text(seen.quote_balance),
+            balance_base=text(seen.base_balance),
+        )
+        self._observation = replace(seen, id=row_id)
+        return self._observation
+
+    def _remember_bars(self, first: Moment | None) -> None:
+        if first is None:
+            return
+        if len(self._bars) > _BARS_KEPT:
+            self._bars = {at: bar for at, bar in self._bars.items() if at >= first}
+        if first not in self._bars:
+            for row in self.db.execute(
+                "SELECT opened_at, revision, open, high, low, close, volume FROM candles "
+                "WHERE opened_at >= ? ORDER BY opened_at, revision",
+                (iso(first),),
+            ):
+                candle = Candle(parse_iso(row[0]), *map(Decimal, row[2:]))
+                self._bars[candle.opened_at] = _Bar(int(row[1]), candle, tuple(row[2:]))
+
+    def observation(self, row_id: int, timeframe_ms: int) -> Observation:
+        """An observation with the candles it saw, as they stood then."""
+        if self._observation is not None and self._observation.id == row_id:
+            return self._observation
+        row = self.db.execute(
+            "SELECT ts_utc, trace_id, source, first_at, last_at, price, age_ms, features_json, defects_json, "
+            "balance_quote, balance_base, link FROM observations WHERE id = ?",
+            (row_id,),
+        ).fetchone()
+        if row is None:
+            raise NotFoundError(f"no observation {row_id} in this ledger")
+        window = Window(
+            source=row[2],
+            timeframe_ms=timeframe_ms,
+            candles=self._candles_seen(row[3], row[4], row[11]),
+            defects=tuple(Defect(**one) for one in json.loads(row[8])),
+            price=None if row[5] is None else dec(row[5]),
+            age_ms=row[6],
+        )
+        features = Features(**json.loads(row[7]))
+        self._observation = Observation(row_id, row[1], parse_iso(row[0]), window, features, dec(row[9]), dec(row[10]))
+        return self._observation
+
+    def _candles_seen(self, first_at: str | None, last_at: str | None, link: int) -> tuple[Candle, ...]:
+        if first_at is None or last_at is None:
+            return ()
+        newest: dict[str, tuple[str, ...]] = {}
+        for row in self.db.execute(
+            "SELECT opened_at, open, high, low, close, volume FROM candles "
+            "WHERE opened_at BETWEEN ? AND ? AND link <= ? ORDER BY opened_at, revision",
+            (first_at, last_at, link),
+        ):
+            newest[row[0]] = tuple(row[1:])
+        return tuple(Candle(parse_iso(at), *map(Decimal, texts)) for at, texts in newest.items())
+
+    # --- decisions ---------------------------------------------------------------------------
+
+    def log_call(self, tx: Transaction, question: Question, answer: Answer, at: Moment) -> tuple[int, str]:
+        """A model's answer with the question's facts; returns its id and the prompt's hash."""
+        schema_json = dumps(question.schema)
+        sha256 = text_sha256(question.prompt + "\n" + schema_json)
+        if not self.db.execute("SELECT 1 FROM prompts WHERE sha256 = ?", (sha256,)).fetchone():
+            tx.insert(
+                "prompts", sha256=sha256, agent=question.agent.value, prompt=question.prompt, schema_json=schema_json
+            )
+        usage = answer.usage
+        row_id = tx.insert(
+            "model_calls",
+            ts_utc=iso(at),
+            trace_id=question.trace_id,
+            agent=question.agent.value,
+            model=answer.model,
+            attempt=answer.attempt,
+            prompt_sha256=sha256,
+            facts_json=dumps(question.facts),
+            status=answer.status,
+            reply=None if answer.text is None else storable(answer.text),
+            error=None if answer.error is None else storable(answer.error),
+            input_tokens=usage.input_tokens,
+            cached_tokens=usage.cached_tokens,
+            output_tokens=usage.output_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
+            cost_usd=text(usage.cost_usd),
+            latency_ms=answer.latency_ms,
+            request_id=answer.request_id,
+        )
+        return row_id, sha256
+
+    def log_decision(
+        self, tx: Transaction, agent: Agent, decision: Decision[Any], model_call_id: int | None
+    ) -> Decision[Any]:
+        """A plan, proposal or verdict; returns it with its id and wall time."""
+        row_id = tx.insert(
+            "decisions",
+            ts_utc=iso(decision.at),
+            agent=agent.value,
+            trace_id=decision.trace_id,
+            payload_json=dumps(decision.payload.payload()),
+            plan_id=decision.plan_id,
+            proposal_id=decision.proposal_id,
+            source=decision.source,
+            cause=decision.cause,
+            observation_id=decision.observation_id,
+            model_call_id=model_call_id,
+            prompt_sha256=decision.prompt_sha256,
+            law_json=None if decision.review is None else dumps(review_document(decision.review)),
+            wake_at=None if decision.wake_at is None else iso(decision.wake_at),
+        )
+        return replace(decision, id=row_id, wall_at=parse_iso(tx.wall_ts))
+
+    def decision(self, row_id: int) -> tuple[Agent, Decision[Any]]:
+        """One decision by id. Raises NotFoundError."""
+        return self._one_decision("id = ?", row_id) or _missing(f"decision {row_id}")
+
+    def newest_plan(self) -> Decision[Plan] | None:
+        """The newest plan: the newest trace begins with it."""
+        return self.newest(Agent.PLANNER)
+
+    def newest(self, agent: Agent) -> Decision[Any] | None:
+        """The newest decision of an agent."""
+        found = self._one_decision("agent = ?", agent.value)
+        return found[1] if found else None
+
+    def decision_of(self, trace_id: str, agent: Agent) -> Decision[Any] | None:
+        """A trace's newest decision of an agent."""
+        found = self._one_decision("trace_id = ? AND +agent = ?", trace_id, agent.value)
+        return found[1] if found else None
+
+    def proposal_of(self, plan_id: int) -> Decision[Proposal] | None:
+        """The one proposal made under a plan."""
+        found = self._one_decision("plan_id = ? AND agent = 'TRADER'", plan_id)
+        return found[1] if found else None
+
+    def verdict_of(self, proposal_id: int) -> Decision[Verdict] | None:
+        """The one verdict on a proposal."""
+        found = self._one_decision("proposal_id = ? AND agent = 'JUDGE'", proposal_id)
+        return found[1] if found else None
+
+    def _one_decision(self, where: str, *values: Any) -> tuple[Agent, Decision[Any]] | None:
+        row = self.db.execute(
+            "SELECT id, ts_utc, agent, trace_id, payload_json, plan_id, proposal_id, source, cause, observation_id, "
+            f"prompt_sha256, law_json, wake_at, wall_ts FROM decisions WHERE {where} ORDER BY id DESC LIMIT 1",
+            values,
+        ).fetchone()
+        if row is None:
+            return None
+        agent = Agent(row[2])
+        kind = {Agent.PLANNER: Plan, Agent.TRADER: Proposal, Agent.JUDGE: Verdict}[agent]
+        return agent, Decision(
+            id=row[0],
+            trace_id=row[3],
+            at=parse_iso(row[1]),
+            wall_at=parse_iso(row[13]),
+            source=row[7],
+            cause=row[8],
+            payload=kind.from_payload(json.loads(row[4])),  # type: ignore[attr-defined]
+            plan_id=row[5],
+            proposal_id=row[6],
+            observation_id=row[9],
+            prompt_sha256=row[10],
+            wake_at=None if row[12] is None else parse_iso(row[12]),
+            review=None if row[11] is None else read_review(json.loads(row[11])),
+        )
+
+    def has_snapshot(self, trace_id: str) -> bool:
+        """Whether a trace reached its end."""
+        return bool(self.db.execute("SELECT 1 FROM portfolio WHERE trace_id = ? LIMIT 1", (trace_id,)).fetchone())
+
+    def market_time(self, began: Moment) -> Moment:
+        """Virtual now: the newest trace's wake-up if it has its snapshot, else that trace's own time."""
+        row = self.db.execute(
+            "SELECT ts_utc, wake_at, trace_id FROM decisions WHERE agent = 'PLANNER' ORDER BY id DESC LIMIT 1"
+        ).fetchone()
+        if row is None:
+            return began
+        return parse_iso(row[1]) if self.has_snapshot(row[2]) else parse_iso(row[0])
+
+    # --- orders ------------------------------------------------------------------------------
+
+    def reserve(self, tx: Transaction, intent: Intent, review: Review, trace_id: str | None) -> None:
+        """Write an order down before it is sent."""
+        tx.insert(
+            "orders",
+            ts_utc=iso(intent.at),
+            client_order_id=intent.client_order_id,
+            proposal_id=intent.proposal_id,
+            verdict_id=intent.verdict_id,
+            origin=intent.origin,
+            trace_id=trace_id,
+            symbol=intent.symbol,
+            side=intent.side.value,
+            qty=text(intent.qty),
+            worst_price=text(intent.worst_price),
+            reserved_quote=text(intent.reserved_quote),
+            recv_window_ms=intent.recv_window_ms,
+            law_json=dumps(review_document(review)),
+        )
+        self._log_order_event(tx, intent.client_order_id, None, OrderState.INTENT, None, {}, intent.at)
+        self.db.execute("INSERT INTO open_orders VALUES (?)", (intent.client_order_id,))
+
+    def settle(self, order: Order, outcome: Outcome, at: Moment) -> Order:
+        """Book what is proved of an order, in one commit: event, fills, trade. Unproved states are events only.
+
+        Waits up to a minute for a locked file: an order may be out there.
+        """
+        intent = order.intent
+        report = outcome.report
+        with self.patient(), self.transaction() as tx:
+            order_id = report.exchange_order_id if report else None
+            self._log_order_event(
+                tx, intent.client_order_id, order.state, outcome.state, order_id, outcome.evidence, at
+            )
+            if outcome.state in (OrderState.FILLED, OrderState.PARTIAL) and report is not None:
+                for fill in report.fills:
+                    self._log_fill(tx, intent.client_order_id, fill)
+                self.log_trade(tx, intent, outcome, at)
+            if outcome.state in SETTLED:
+                self.db.execute("DELETE FROM open_orders WHERE client_order_id = ?", (intent.client_order_id,))
+        return self._order("client_order_id = ?", intent.client_order_id) or _missing("the order just settled")
+
+    def log_trade(self, tx: Transaction, intent: Intent, outcome: Outcome, at: Moment) -> int:
+        """The specification's row of an executed order: quantity, average price and fee from its fills."""
+        report = outcome.report
+        if report is None or not report.fills:
+            raise LedgerError("an executed order needs fills", "This is a bug.")
+        qty = sum((fill.qty for fill in report.fills), ZERO)
+        quote_qty = sum((fill.quote_qty for fill in report.fills), ZERO)
+        assets = {fill.fee_asset for fill in report.fills}
+        whole = outcome.state is OrderState.FILLED
+        trace = self.db.execute(
+            "SELECT trace_id FROM orders WHERE client_order_id = ?", (intent.client_order_id,)
+        ).fetchone()
+        return tx.insert(
+            "trades",
+            ts_utc=iso(at),
+            symbol=intent.symbol,
+            side=intent.side.value,
+            qty=text(qty),
+            price=text(accounting.average_price(quote_qty, qty)),
+            fee=text(sum((fill.fee for fill in report.fills), ZERO)) if len(assets) == 1 else None,
+            order_id=report.exchange_order_id,
+            idempotency_key=intent.client_order_id,
+            proposal_id=intent.proposal_id,
+            status="FILLED" if whole else "PARTIALLY_FILLED",
+            fee_asset=next(iter(assets)) if len(assets) == 1 else None,
+            quote_qty=text(quote_qty),
+            trace_id=trace[0] if trace else None,
+        )
+
+    def _log_order_event(
+        self,
+        tx: Transaction,
+        client_order_id: str,
+        before: OrderState | None,
+        state: OrderState,
+        exchange_order_id: str | None,
+        evidence: dict[str, str | None],
+        at: Moment,
+    ) -> None:
+        tx.insert(
+            "order_events",
+            ts_utc=iso(at),
+            client_order_id=client_order_id,
+            from_state=None if before is None else before.value,
+            state=state.value,
+            exchange_order_id=exchange_order_id,
+            evidence_json=dumps(evidence),
+        )
+
+    def _log_fill(self, tx: Transaction, client_order_id: str, fill: Fill) -> None:
+        tx.insert(
+            "fills",
+            ts_utc=iso(fill.at),
+            client_order_id=client_order_id,
+            trade_id=fill.trade_id,
+            qty=text(fill.qty),
+            price=text(fill.price),
+            quote_qty=text(fill.quote_qty),
+            fee=text(fill.fee),
+            fee_asset=fill.fee_asset,
+            fee_quote=text(fill.fee_quote),
+        )
+
+    def open_orders(self) -> tuple[Order, ...]:
+        """Orders without a proof, oldest first."""
+        ids = self.db.execute(
+            "SELECT o.client_order_id FROM open_orders AS o JOIN orders USING (client_order_id) ORDER BY orders.id"
+        ).fetchall()
+        found = (self._order("client_order_id = ?", one) for (one,) in ids)
+        return tuple(order for order in found if order is not None)
+
+    def order_of_verdict(self, verdict_id: int) -> Order | None:
+        """The order that carried out a verdict."""
+        return self._order("verdict_id = ?", verdict_id)
+
+    def order_of_trace(self, trace_id: str) -> Order | None:
+        """The order of a trace."""
+        return self._order("trace_id = ?", trace_id)
+
+    def _order(self, where: str, value: Any) -> Order | None:
+        row = self.db.execute(
+            "SELECT client_order_id, proposal_id, verdict_id, symbol, side, qty, worst_price, reserved_quote, ts_utc, "
+            f"recv_window_ms, origin FROM orders WHERE {where} ORDER BY id DESC LIMIT 1",
+            (value,),
+        ).fetchone()
+        if row is None:
+            return None
+        intent = Intent(
+            row[0], row[1], row[2], row[3], Side(row[4]), dec(row[5]), dec(row[6]), dec(row[7]), parse_iso(row[8]),
+            row[9], row[10],
+        )  # fmt: skip
+        event = self.db.execute(
+            "SELECT state, exchange_order_id, evidence_json FROM order_events WHERE client_order_id = ? "
+            "ORDER BY id DESC LIMIT 1",
+            (row[0],),
+        ).fetchone()
+        return Order(intent, OrderState(event[0]), event[1], self.fills_of(row[0]), json.loads(event[2]))
+
+    def fills_of(self, client_order_id: str) -> tuple[Fill, ...]:
+        """An order's fills, in the order they were booked."""
+        rows = self.db.execute(f"{_FILLS} WHERE f.client_order_id = ? ORDER BY f.id", (client_order_id,))
+        return tuple(read_fill(row) for row in rows)
+
+    # --- the book ----------------------------------------------------------------------------
+
+    def book(self, base: str, quote: str) -> Book:
+        """Where we stand: the newest snapshot's book with the deposits and fills after it folded in."""
+        row = self.db.execute(
+            "SELECT deposits_usdt, balance_usdt, balance_btc, cost_usdt, realized_pnl_usdt, fees_usdt, link "
+            "FROM portfolio ORDER BY id DESC LIMIT 1"
+        ).fetchone()
+        book = Book(*map(dec, row[:6])) if row else Book()
+        since = int(row[6]) if row else 0
+        return self.fold_since(book, since, base, quote)
+
+    def fold_since(self, book: Book, link: int, base: str, quote: str) -> Book:
+        """`book` with every deposit and fill written after link `link` folded in."""
+        for (content,) in self.db.execute(
+            "SELECT data_json FROM events WHERE kind = 'DEPOSIT' AND link > ? ORDER BY id", (link,)
+        ):
+            book = accounting.deposit(book, dec(json.loads(content)["amount"]))
+        newest = self.db.execute("SELECT link FROM fills ORDER BY id DESC LIMIT 1").fetchone()
+        if newest is None or newest[0] <= link:
+            return book
+        first = self._first_id("fills", link + 1, self.db.execute("SELECT max(id) FROM fills").fetchone()[0])
+        for row in self.db.execute(f"{_FILLS} WHERE f.id >= ? ORDER BY f.id", (first,)):
+            book = accounting.fold(book, Side(row[0]), read_fill(row), base, quote)
+        return book
+
+    def snapshot_portfolio(self, tx: Transaction, snapshot: Snapshot) -> int:
+        """The book marked to a price. `balance_usdt` and `balance_btc` are quote and base, whatever the symbol."""
+        book = snapshot.book
+        return tx.insert(
+            "portfolio",
+            ts_utc=iso(snapshot.at),
+            balance_usdt=text(book.quote),
+            balance_btc=text(book.base),
+            unrealized_pnl_usdt=text(snapshot.unrealized),
+            realized_pnl_usdt=text(book.realized),
+            symbol=snapshot.symbol,
+            trace_id=snapshot.trace_id,
+            mark_price=text(snapshot.mark_price),
+            equity_usdt=text(snapshot.equity),
+            cost_usdt=text(book.cost),
+            deposits_usdt=text(book.deposits),
+            fees_usdt=text(book.fees),
+            peak_usdt=text(snapshot.peak),
+            drift_usdt=text(snapshot.drift_quote),
+            drift_btc=text(snapshot.drift_base),
+        )
+
+    def last_snapshot(self) -> Snapshot | None:
+        """The newest snapshot."""
+        row = self.db.execute(
+            "SELECT id, trace_id, ts_utc, symbol, deposits_usdt, balance_usdt, balance_btc, cost_usdt, "
+            "realized_pnl_usdt, fees_usdt, mark_price, unrealized_pnl_usdt, equity_usdt, peak_usdt, drift_btc, "
+            "drift_usdt FROM portfolio ORDER BY id DESC LIMIT 1"
+        ).fetchone()
+        if row is None:
+            return None
+        return Snapshot(row[0], row[1], parse_iso(row[2]), row[3], Book(*map(dec, row[4:10])), *map(dec, row[10:]))
+
+    def history(self, at: Moment) -> History:
+        """What the account did lately, as the law reckons it."""
+        midnight = iso(day_start(at))
+        orders = self.db.execute(
+            "SELECT count(*) FROM orders WHERE ts_utc >= ? AND ts_utc <= ?", (midnight, iso(at))
+        ).fetchone()[0]
+        last = self.db.execute("SELECT ts_utc FROM orders ORDER BY id DESC LIMIT 1").fetchone()
+        opened = (
+            self.db.execute(
+                "SELECT equity_usdt FROM portfolio WHERE ts_utc < ? ORDER BY ts_utc DESC, id DESC LIMIT 1", (midnight,)
+            ).fetchone()
+            or self.db.execute("SELECT equity_usdt FROM portfolio ORDER BY id LIMIT 1").fetchone()
+        )
+        peak = self.db.execute("SELECT peak_usdt FROM portfolio ORDER BY id DESC LIMIT 1").fetchone()
+        return History(
+            orders_today=orders,
+            last_order_at=parse_iso(last[0]) if last else None,
+            day_equity=dec(opened[0]) if opened else None,
+            peak_equity=dec(peak[0]) if peak else None,
+        )
+
+    def owner(self) -> Owner | None:
+        """The policy of the newest BUY, with the parameters its plan gave it."""
+        row = self.db.execute(
+            "SELECT d.payload_json, p.payload_json FROM trades AS t JOIN decisions AS d ON d.id = t.proposal_id "
+            "JOIN decisions AS p ON p.id = d.plan_id WHERE t.side = 'BUY' ORDER BY t.id DESC LIMIT 1"
+        ).fetchone()
+        if row is None:
+            return None
+        policy_id = json.loads(row[0])["policy_id"]
+        for strategy in json.loads(row[1])["strategies"]:
+            if strategy["policy_id"] == policy_id:
+                return Owner(policy_id, strategy["params"])
+        return Owner(policy_id, {})
+
+
+_FILLS = (
+    "SELECT o.side, f.trade_id, f.qty, f.price, f.quote_qty, f.fee, f.fee_asset, f.fee_quote, f.ts_utc "
+    "FROM fills AS f JOIN orders AS o USING (client_order_id)"
+)
+
+
+def read_fill(row: tuple[Any, ...]) -> Fill:
+    """A row of `_FILLS` as a record."""
+    return Fill(row[1], dec(row[2]), dec(row[3]), dec(row[4]), dec(row[5]), row[6], dec(row[7]), parse_iso(row[8]))
+
+
+def candle_texts(candle: Candle) -> tuple[str, ...]:
+    """A candle's numbers as the ledger writes them."""
+    return tuple(text(value) for value in candle[1:])
+
+
+def bars_sha256(bars: Iterable[tuple[Moment, tuple[str, ...]]]) -> str:
+    """The hash of a window: every bar's opening time and numbers, a line each."""
+    lines = "\n".join(f"{opened_at}," + ",".join(texts) for opened_at, texts in bars)
+    return hashlib.sha256(lines.encode("ascii")).hexdigest()
+
+
+def review_document(review: Review) -> dict[str, Any]:
+    """The law's word as JSON."""
+    rules = [
+        {**asdict(ruling), "before": text(ruling.before), "after": text(ruling.after)} for ruling in review.rulings
+    ]
+    return {"allowed": text(review.allowed), "price": text(review.price), "rules": rules}
+
+
+def read_review(document: dict[str, Any]) -> Review:
+    """What `review_document` wrote."""
+    rulings = tuple(
+        Ruling(**{**rule, "before": dec(rule["before"]), "after": dec(rule["after"])}) for rule in document["rules"]
+    )
+    return Review(dec(document["allowed"]), dec(document["price"]), rulings)
+
+
+def storable(words: str) -> str:
+    """Hostile text as SQLite can keep it: NUL and lone surrogates become visible escapes."""
+    return words.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")
+
+
+def drift(held: Decimal, booked: Decimal) -> Decimal:
+    """What an exchange holds beyond our book."""
+    return sub(held, booked)
+
+
+def _missing(what: str) -> Any:
+    raise NotFoundError(f"no {what} in this ledger", "See what is there: trader ledger show")
+
+
+def _same_identity(found: dict[str, str], wanted: dict[str, str], path: Path | None) -> None:
+    for key, value in wanted.items():
+        if found.get(key) != value:
+            other = f"{(path or Path('agent.db')).with_suffix('')}-{_slug(value)}.db"
+            raise ConfigError(
+                f'this ledger is for {key} "{found.get(key)}", the settings say "{value}"',
+                f'Use a ledger of its own: --db "{other}", or change the setting back.',
+            )
+
+
+def _slug(value: str) -> str:
+    return "".join(char if char.isalnum() else "-" for char in value.lower())[:40].strip("-")

@@ -1,0 +1,1 @@
+"""Candle sources: where paper trading's bars come from."""

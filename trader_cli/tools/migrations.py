@@ -1,0 +1,328 @@
+"""The ledger's schema as a list of steps that only grows; `PRAGMA user_version` counts those applied.
+
+Each step runs inside one BEGIN IMMEDIATE under the writer lock, so two first starts cannot
+leave half a schema. The specification's four tables keep its names, columns and CHECKs; what
+follows the comment "ours" in them was added. Chained tables are insert-only, held by triggers.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+from trader_cli.core.errors import LedgerError
+
+Step = Callable[[sqlite3.Connection], None]
+STEPS: list[Step] = []
+step = STEPS.append
+
+CHAINED = (
+    "meta",
+    "events",
+    "prompts",
+    "candles",
+    "observations",
+    "model_calls",
+    "decisions",
+    "orders",
+    "paper_orders",
+    "order_events",
+    "fills",
+    "trades",
+    "portfolio",
+    "memory",
+)
+"""Tables whose rows are in the audit chain, parents before children. The order is part of the hash."""
+
+_OURS = "wall_ts TEXT NOT NULL, link INTEGER NOT NULL"
+
+_TABLES = f"""
+CREATE TABLE audit_chain (
+  seq INTEGER PRIMARY KEY,
+  wall_ts TEXT NOT NULL,
+  rows INTEGER NOT NULL,
+  rows_sha256 TEXT NOT NULL,
+  prev_hash TEXT NOT NULL,
+  hash TEXT NOT NULL UNIQUE
+) STRICT;
+CREATE TABLE meta (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  key TEXT NOT NULL UNIQUE,
+  value TEXT NOT NULL,
+  {_OURS}
+) STRICT;
+CREATE TABLE events (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  ts_utc TEXT NOT NULL,
+  trace_id TEXT,
+  kind TEXT NOT NULL,
+  data_json TEXT NOT NULL CHECK(json_valid(data_json)),
+  {_OURS}
+) STRICT;
+CREATE TABLE prompts (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  sha256 TEXT NOT NULL UNIQUE,
+  agent TEXT NOT NULL CHECK(agent IN ('PLANNER','TRADER','JUDGE')),
+  prompt TEXT NOT NULL,
+  schema_json TEXT NOT NULL CHECK(json_valid(schema_json)),
+  {_OURS}
+) STRICT;
+CREATE TABLE candles (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  opened_at TEXT NOT NULL,
+  revision INTEGER NOT NULL,
+  open TEXT NOT NULL,
+  high TEXT NOT NULL,
+  low TEXT NOT NULL,
+  close TEXT NOT NULL,
+  volume TEXT NOT NULL,
+  {_OURS},
+  UNIQUE (opened_at, revision)
+) STRICT;
+CREATE TABLE observations (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  ts_utc TEXT NOT NULL,
+  trace_id TEXT NOT NULL,
+  source TEXT NOT NULL,
+  first_at TEXT,
+  last_at TEXT,
+  bars INTEGER NOT NULL,
+  candles_sha256 TEXT NOT NULL,
+  price TEXT,
+  age_ms INTEGER,
+  features_json TEXT NOT NULL CHECK(json_valid(features_json)),
+  defects_json TEXT NOT NULL CHECK(json_valid(defects_json)),
+  balance_quote TEXT NOT NULL,
+  balance_base TEXT NOT NULL,
+  {_OURS}
+) STRICT;
+CREATE TABLE model_calls (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  ts_utc TEXT NOT NULL,
+  trace_id TEXT NOT NULL,
+  agent TEXT NOT NULL CHECK(agent IN ('PLANNER','TRADER','JUDGE')),
+  model TEXT NOT NULL,
+  attempt INTEGER NOT NULL,
+  prompt_sha256 TEXT NOT NULL REFERENCES prompts(sha256),
+  facts_json TEXT NOT NULL CHECK(json_valid(facts_json)),
+  status TEXT NOT NULL,
+  reply TEXT,
+  error TEXT,
+  input_tokens INTEGER,
+  cached_tokens INTEGER,
+  output_tokens INTEGER,
+  reasoning_tokens INTEGER,
+  cost_usd TEXT NOT NULL,
+  latency_ms INTEGER NOT NULL,
+  request_id TEXT,
+  {_OURS}
+) STRICT;
+CREATE TABLE decisions (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  ts_utc TEXT NOT NULL,
+  agent TEXT CHECK(agent IN ('PLANNER','TRADER','JUDGE')) NOT NULL,
+  trace_id TEXT,
+  payload_json TEXT NOT NULL CHECK(json_valid(payload_json)),
+  plan_id INTEGER REFERENCES decisions(id),
+  proposal_id INTEGER REFERENCES decisions(id),
+  -- ours
+  source TEXT NOT NULL CHECK(source IN ('rules','openai','law','fallback','operator')),
+  cause TEXT,
+  observation_id INTEGER REFERENCES observations(id),
+  model_call_id INTEGER REFERENCES model_calls(id),
+  prompt_sha256 TEXT,
+  law_json TEXT CHECK(law_json IS NULL OR json_valid(law_json)),
+  wake_at TEXT,
+  {_OURS},
+  CHECK (source <> 'fallback' OR cause IS NOT NULL),
+  CHECK (agent <> 'TRADER' OR plan_id IS NOT NULL),
+  CHECK (agent <> 'JUDGE' OR proposal_id IS NOT NULL)
+) STRICT;
+CREATE TABLE orders (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  ts_utc TEXT NOT NULL,
+  client_order_id TEXT NOT NULL UNIQUE,
+  proposal_id INTEGER UNIQUE REFERENCES decisions(id),
+  verdict_id INTEGER UNIQUE REFERENCES decisions(id),
+  origin TEXT NOT NULL CHECK(origin IN ('verdict','operator','recovered')),
+  trace_id TEXT,
+  symbol TEXT NOT NULL,
+  side TEXT NOT NULL CHECK(side IN ('BUY','SELL')),
+  qty TEXT NOT NULL,
+  worst_price TEXT NOT NULL,
+  reserved_quote TEXT NOT NULL,
+  recv_window_ms INTEGER NOT NULL,
+  law_json TEXT CHECK(law_json IS NULL OR json_valid(law_json)),
+  {_OURS},
+  CHECK (origin <> 'verdict' OR (proposal_id IS NOT NULL AND verdict_id IS NOT NULL))
+) STRICT;
+CREATE TABLE paper_orders (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  ts_utc TEXT NOT NULL,
+  client_order_id TEXT NOT NULL,
+  report_json TEXT NOT NULL CHECK(json_valid(report_json)),
+  balance_quote TEXT NOT NULL,
+  balance_base TEXT NOT NULL,
+  {_OURS}
+) STRICT;
+CREATE TABLE order_events (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  ts_utc TEXT NOT NULL,
+  client_order_id TEXT NOT NULL REFERENCES orders(client_order_id),
+  from_state TEXT,
+  state TEXT NOT NULL CHECK(state IN
+    ('INTENT','UNKNOWN','OPEN','FILLED','PARTIAL','REJECTED','ABANDONED','NEEDS_HUMAN')),
+  exchange_order_id TEXT,
+  evidence_json TEXT NOT NULL CHECK(json_valid(evidence_json)),
+  {_OURS}
+) STRICT;
+CREATE TABLE fills (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  ts_utc TEXT NOT NULL,
+  client_order_id TEXT NOT NULL REFERENCES orders(client_order_id),
+  trade_id TEXT NOT NULL UNIQUE,
+  qty TEXT NOT NULL,
+  price TEXT NOT NULL,
+  quote_qty TEXT NOT NULL,
+  fee TEXT NOT NULL,
+  fee_asset TEXT NOT NULL,
+  fee_quote TEXT NOT NULL,
+  {_OURS}
+) STRICT;
+CREATE TABLE trades (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  ts_utc TEXT NOT NULL,
+  symbol TEXT NOT NULL,
+  side TEXT CHECK(side IN ('BUY','SELL')) NOT NULL,
+  qty TEXT NOT NULL,
+  price TEXT NOT NULL,
+  fee TEXT,
+  order_id TEXT,
+  idempotency_key TEXT UNIQUE REFERENCES orders(client_order_id),
+  proposal_id INTEGER REFERENCES decisions(id),
+  status TEXT DEFAULT 'FILLED' CHECK(status IN ('FILLED','PARTIALLY_FILLED')),
+  -- ours
+  fee_asset TEXT,
+  quote_qty TEXT NOT NULL,
+  trace_id TEXT,
+  {_OURS}
+) STRICT;
+CREATE TABLE portfolio (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  ts_utc TEXT NOT NULL,
+  balance_usdt TEXT NOT NULL,
+  balance_btc TEXT NOT NULL,
+  unrealized_pnl_usdt TEXT NOT NULL,
+  realized_pnl_usdt TEXT NOT NULL,
+  -- ours
+  symbol TEXT NOT NULL,
+  trace_id TEXT,
+  mark_price TEXT NOT NULL,
+  equity_usdt TEXT NOT NULL,
+  cost_usdt TEXT NOT NULL,
+  deposits_usdt TEXT NOT NULL,
+  fees_usdt TEXT NOT NULL,
+  peak_usdt TEXT NOT NULL,
+  drift_usdt TEXT NOT NULL,
+  drift_btc TEXT NOT NULL,
+  {_OURS}
+) STRICT;
+CREATE TABLE memory (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  ts_utc TEXT NOT NULL,
+  key TEXT NOT NULL,
+  value_json TEXT NOT NULL CHECK(json_valid(value_json)),
+  {_OURS}
+) STRICT;
+CREATE TABLE open_orders (
+  client_order_id TEXT PRIMARY KEY REFERENCES orders(client_order_id)
+) STRICT, WITHOUT ROWID;
+"""
+
+_INDEXES = """
+CREATE INDEX decisions_by_trace ON decisions(trace_id);
+CREATE INDEX decisions_by_agent ON decisions(agent);
+CREATE INDEX decisions_by_time ON decisions(ts_utc);
+CREATE UNIQUE INDEX one_proposal_per_plan ON decisions(plan_id) WHERE agent = 'TRADER';
+CREATE UNIQUE INDEX one_verdict_per_proposal ON decisions(proposal_id) WHERE agent = 'JUDGE';
+CREATE INDEX observations_by_trace ON observations(trace_id);
+CREATE INDEX model_calls_by_trace ON model_calls(trace_id);
+CREATE INDEX orders_by_time ON orders(ts_utc);
+CREATE INDEX orders_by_trace ON orders(trace_id);
+CREATE INDEX paper_orders_by_client_id ON paper_orders(client_order_id);
+CREATE INDEX order_events_by_order ON order_events(client_order_id);
+CREATE INDEX fills_by_order ON fills(client_order_id);
+CREATE INDEX trades_by_trace ON trades(trace_id);
+CREATE INDEX portfolio_by_trace ON portfolio(trace_id);
+CREATE INDEX portfolio_by_time ON portfolio(ts_utc);
+CREATE INDEX events_by_kind ON events(kind);
+CREATE INDEX events_by_trace ON events(trace_id);
+"""
+
+_UNIQUE = {
+    "meta": "key",
+    "prompts": "sha256",
+    "orders": "client_order_id",
+    "fills": "trade_id",
+    "trades": "idempotency_key",
+}
+"""Unique columns through which INSERT OR REPLACE could delete a row without firing a delete trigger."""
+
+
+def _insert_only(db: sqlite3.Connection, table: str, key: str) -> None:
+    for verb in ("UPDATE", "DELETE"):
+        db.execute(
+            f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
+            f"BEGIN SELECT RAISE(ABORT, '{table} is append-only: {verb} is not allowed'); END"
+        )
+    taken = f"EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key})"
+    if unique := _UNIQUE.get(table):
+        taken += f" OR EXISTS (SELECT 1 FROM {table} WHERE {unique} = NEW.{unique})"
+    db.execute(
+        f"CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} WHEN {taken} "
+        f"BEGIN SELECT RAISE(ABORT, '{table} is append-only: that row exists'); END"
+    )
+
+
+@step
+def m001_initial(db: sqlite3.Connection) -> None:
+    """The specification's tables and ours."""
+    for statement in (_TABLES + _INDEXES).split(";"):
+        if statement.strip():
+            db.execute(statement)
+    for table in CHAINED:
+        _insert_only(db, table, "id")
+    _insert_only(db, "audit_chain", "seq")
+
+
+def version(db: sqlite3.Connection) -> int:
+    """How many steps this ledger has."""
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def check_version(db: sqlite3.Connection) -> None:
+    """Raise LedgerError when a newer program wrote this ledger."""
+    found = version(db)
+    if found > len(STEPS):
+        raise LedgerError(
+            f"the ledger has schema {found}, this program knows schema {len(STEPS)}",
+            "Use the newer trader that wrote it, or another ledger with --db.",
+        )
+
+
+def apply(db: sqlite3.Connection) -> int:
+    """Run the missing steps in one transaction; returns how many ran. The caller holds the writer lock."""
+    check_version(db)
+    missing = STEPS[version(db) :]
+    if not missing:
+        return 0
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        for one in missing:
+            one(db)
+        db.execute(f"PRAGMA user_version = {len(STEPS)}")
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+    return len(missing)

@@ -1,0 +1,1 @@
+"""Models: one port, `Model.answer(Question) -> Answer`."""

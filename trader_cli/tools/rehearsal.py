@@ -1,0 +1,56 @@
+"""rehearse(): a ledger in memory that holds what a phase may read of a real one. Nothing reaches the file.
+
+It copies the ends of the tables, not the file: the newest lineage, open orders, the last
+snapshot and what came after it, the candles of a window. Without a ledger it begins empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+from trader_cli.core.errors import LedgerError
+from trader_cli.core.moments import Moment
+from trader_cli.tools import migrations
+from trader_cli.tools.ledger import Ledger
+from trader_cli.tools.store import errors
+
+ROWS = 3_000
+"""How many of the newest rows of each long table are copied: more than one window and one day of orders."""
+
+_WHOLE = ("meta", "prompts")
+_NEWEST = tuple(table for table in migrations.CHAINED if table not in _WHOLE)
+
+
+def rehearse(path: Path, wall: Callable[[], Moment]) -> Ledger:
+    """A writable copy in memory; the file is opened read-only and closed again."""
+    ledger = Ledger.in_memory(wall)
+    if not path.is_file():
+        return ledger
+    with errors(path):
+        db = ledger.db
+        db.execute("PRAGMA foreign_keys=OFF")  # old parents stay behind
+        db.execute("ATTACH DATABASE ? AS source", (f"file:{quote(str(path))}?mode=ro",))
+        try:
+            if int(db.execute("PRAGMA source.user_version").fetchone()[0]) != len(migrations.STEPS):
+                raise LedgerError(
+                    "a dry run needs a ledger of this program's schema", "Run any writing command once: trader recover"
+                )
+            db.execute("BEGIN")
+            for table in _WHOLE:
+                db.execute(f"INSERT INTO main.{table} SELECT * FROM source.{table} ORDER BY id")
+            for table in _NEWEST:
+                db.execute(
+                    f"INSERT INTO main.{table} SELECT * FROM source.{table} "
+                    f"WHERE id > (SELECT coalesce(max(id), 0) FROM source.{table}) - {ROWS} ORDER BY id"
+                )
+            db.execute("INSERT INTO main.audit_chain SELECT * FROM source.audit_chain ORDER BY seq DESC LIMIT 1")
+            db.execute("INSERT INTO main.open_orders SELECT * FROM source.open_orders")
+            db.execute("COMMIT")
+        finally:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            db.execute("DETACH DATABASE source")
+    ledger.refresh()
+    return ledger

@@ -1,0 +1,371 @@
+"""The ledger's file: opening it safely, one writer, transactions, and the audit chain under them.
+
+A writer holds the flock beside the file and works in BEGIN IMMEDIATE with synchronous=FULL.
+A reader opens `mode=ro` and never creates anything. Every commit appends one link to the chain.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+from urllib.parse import quote
+
+from trader_cli.core import audit
+from trader_cli.core.errors import BusyError, LedgerError, NotFoundError, TraderError
+from trader_cli.core.moments import Moment, iso
+from trader_cli.tools import migrations
+from trader_cli.tools.failpoints import failpoint
+from trader_cli.tools.lock import FileLock
+
+BUSY_TIMEOUT_MS = 5_000
+PATIENT_TIMEOUT_MS = 60_000
+"""How long to wait for a locked file: ordinarily, and once an order has been sent."""
+
+QUICK_CHECK_BYTES = 8 * 1024 * 1024
+"""A ledger up to this size is checked whole at each start of a writer; a larger one by its chain's tail."""
+
+TAIL_LINKS = 50
+"""How many of the newest links a writer checks at its start."""
+
+
+class Transaction:
+    """Rows being written together. Each carries its link; the commit seals them into the chain."""
+
+    def __init__(self, db: sqlite3.Connection, columns: dict[str, tuple[str, ...]], seq: int, wall_ts: str) -> None:
+        self._db = db
+        self._columns = columns
+        self._hashes: dict[str, list[bytes]] = {}
+        self.seq = seq
+        self.wall_ts = wall_ts
+
+    def insert(self, table: str, **values: audit.Value) -> int:
+        """Append one row; returns its id. Unknown tables and columns are bugs and raise."""
+        columns = self._columns[table]
+        if unknown := values.keys() - set(columns):
+            raise KeyError(f"{table} has no column {', '.join(sorted(unknown))}")
+        values.update(wall_ts=self.wall_ts, link=self.seq)
+        names = [column for column in columns if column in values]
+        marks = ",".join("?" * len(names))
+        cursor = self._db.execute(
+            f"INSERT INTO {table} ({','.join(names)}) VALUES ({marks})", [values[name] for name in names]
+        )
+        row_id = int(cursor.lastrowid or 0)
+        row = {column: row_id if column == "id" else values.get(column) for column in columns}
+        self._hashes.setdefault(table, []).append(audit.row_hash(table, row))
+        return row_id
+
+    def seal(self, ledger_id: str, prev_hash: str) -> str:
+        """Append the link over the rows written so far; returns the chain's head."""
+        ordered = [one for table in migrations.CHAINED for one in self._hashes.get(table, ())]
+        if not ordered:
+            return prev_hash
+        total = audit.rows_hash(ordered)
+        head = audit.link_hash(ledger_id, self.seq, len(ordered), total, prev_hash)
+        self._db.execute(
+            "INSERT INTO audit_chain (seq, wall_ts, rows, rows_sha256, prev_hash, hash) VALUES (?,?,?,?,?,?)",
+            (self.seq, self.wall_ts, len(ordered), total, prev_hash, head),
+        )
+        return head
+
+
+class Store:
+    """An open ledger file: for writing (`open_writer`), reading (`open_reader`) or in memory."""
+
+    def __init__(self, db: sqlite3.Connection, path: Path | None, wall: Callable[[], Moment]) -> None:
+        self.db = db
+        self.path = path
+        self._wall = wall
+        self._held = path is None
+        self._inode: tuple[int, int] | None = None
+        self._tail: tuple[int, str] = (0, audit.GENESIS)
+        self._columns = {
+            table: tuple(row[1] for row in db.execute(f"PRAGMA table_info({table})")) for table in migrations.CHAINED
+        }
+        self.ledger_id = ""
+        self.refresh()
+
+    # --- opening -----------------------------------------------------------------------------
+
+    @classmethod
+    def open_writer(cls, path: Path, wall: Callable[[], Moment], wait_secs: float = 5.0) -> Self:
+        """Open for writing, creating and migrating under the lock.
+
+        Raises LedgerError (corrupt, newer, not writable) or BusyError.
+        """
+        with errors(path):
+            try:
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise LedgerError(f'cannot make the folder "{path.parent}": {error.strerror}') from error
+            with FileLock(lock_path(path), wait_secs, f'the ledger "{path}"'):
+                db = _connect(path, "rwc")
+                try:
+                    if migrations.version(db) == 0 and db.execute("SELECT 1 FROM sqlite_master").fetchone():
+                        raise LedgerError(f'"{path}" is not a trader ledger', "Name another file with --db.")
+                    db.execute("PRAGMA journal_mode=WAL")
+                    migrations.apply(db)
+                    store = cls(db, path, wall)
+                    store.check_start()
+                except BaseException:
+                    db.close()
+                    raise
+                store._inode = _inode(path)
+                return store
+
+    @classmethod
+    def open_reader(cls, path: Path, wall: Callable[[], Moment]) -> Self:
+        """Open for reading; NotFoundError when there is no ledger. Creates nothing."""
+        if not path.is_file():
+            raise NotFoundError(f'no ledger at "{path}"', "Make one: trader cycle")
+        with errors(path):
+            db = _connect(path, "ro")
+            try:
+                migrations.check_version(db)
+                if migrations.version(db) == 0:
+                    raise LedgerError(f'"{path}" is not a trader ledger', "Name another file with --db.")
+                return cls(db, path, wall)
+            except BaseException:
+                db.close()
+                raise
+
+    @classmethod
+    def in_memory(cls, wall: Callable[[], Moment]) -> Self:
+        """A fresh ledger that is gone when it is closed: for rehearsals and tests."""
+        db = sqlite3.connect(":memory:", isolation_level=None, uri=True)
+        _pragmas(db)
+        migrations.apply(db)
+        return cls(db, None, wall)
+
+    def close(self) -> None:
+        """Close the file."""
+        self.db.close()
+
+    def check_start(self) -> None:
+        """What every writer checks first: pages (small ledgers) and the newest links. Raises LedgerError."""
+        pages, page_size = (self.db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+        if pages * page_size <= QUICK_CHECK_BYTES:
+            found = self.db.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if found != "ok":
+                raise LedgerError(f"the ledger is damaged: {found}", "Look: trader ledger verify. Restore a backup.")
+        if bad := next(self.broken_links(since=self._tail[0] - TAIL_LINKS), None):
+            raise LedgerError(f"the audit chain is broken: {bad}", "Look: trader ledger verify")
+
+    # --- writing -----------------------------------------------------------------------------
+
+    @contextmanager
+    def writing(self, wait_secs: float = 5.0) -> Iterator[None]:
+        """Hold the writer lock. Nothing can be written without it."""
+        if self._held or self.path is None:
+            yield
+            return
+        with errors(self.path), FileLock(lock_path(self.path), wait_secs, f'the ledger "{self.path}"'):
+            if self._inode != _inode(self.path):
+                raise LedgerError(f'"{self.path}" was moved or replaced while in use', "Start again.")
+            self._held = True
+            try:
+                yield
+            finally:
+                self._held = False
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """One BEGIN IMMEDIATE … COMMIT whose rows become one link. The caller holds `writing()`."""
+        if not self._held:
+            raise RuntimeError("a transaction needs the writer lock: with store.writing(): …")
+        with errors(self.path):
+            self.db.execute("BEGIN IMMEDIATE")
+            try:
+                self.refresh()
+                seq, head = self._tail
+                tx = Transaction(self.db, self._columns, seq + 1, iso(self._wall()))
+                yield tx
+                if not self.ledger_id:
+                    self.ledger_id = self._ledger_id()
+                new_head = tx.seal(self.ledger_id, head)
+                failpoint("commit-before")
+                self.db.execute("COMMIT")
+            except BaseException:
+                if self.db.in_transaction:
+                    self.db.execute("ROLLBACK")
+                self.forget()
+                raise
+            if new_head != head:
+                self._tail = (tx.seq, new_head)
+            failpoint("commit-after")
+
+    @contextmanager
+    def patient(self) -> Iterator[None]:
+        """Wait longer than usual for a file that another program has locked."""
+        self.db.execute(f"PRAGMA busy_timeout={PATIENT_TIMEOUT_MS}")
+        try:
+            yield
+        finally:
+            self.db.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+
+    @property
+    def next_link(self) -> int:
+        """The link that the next transaction will be."""
+        return self._tail[0] + 1
+
+    @property
+    def head(self) -> str:
+        """The audit chain's newest hash."""
+        return self._tail[1]
+
+    def refresh(self) -> None:
+        """Look whether another process has written since; if so, forget what was remembered."""
+        row = self.db.execute("SELECT seq, hash FROM audit_chain ORDER BY seq DESC LIMIT 1").fetchone()
+        tail = (int(row[0]), str(row[1])) if row else (0, audit.GENESIS)
+        if tail != self._tail:
+            self._tail = tail
+            self.ledger_id = self._ledger_id()
+            self.forget()
+
+    def forget(self) -> None:
+        """Drop what is remembered of the file. Subclasses that remember more extend this."""
+
+    def _ledger_id(self) -> str:
+        row = self.db.execute("SELECT value FROM meta WHERE key = 'ledger_id'").fetchone()
+        return str(row[0]) if row else ""
+
+    # --- the chain ---------------------------------------------------------------------------
+
+    def rows_since(self, table: str, link: int) -> Iterator[dict[str, audit.Value]]:
+        """The rows of one chained table from `link` on, in id order."""
+        columns = self._columns[table]
+        start = 0
+        if link > 1:
+            found = self.db.execute(f"SELECT id, link FROM {table} ORDER BY id DESC LIMIT 1").fetchone()
+            if not found or found[1] < link:
+                return
+            start = self._first_id(table, link, int(found[0]))
+        for row in self.db.execute(f"SELECT {','.join(columns)} FROM {table} WHERE id >= ? ORDER BY id", (start,)):
+            yield dict(zip(columns, row, strict=True))
+
+    def _first_id(self, table: str, link: int, last_id: int) -> int:
+        """The first id whose link is at least `link`: links ascend with ids, so halve the range."""
+        low, high = 1, last_id
+        while low < high:
+            middle = (low + high) // 2
+            row = self.db.execute(
+                f"SELECT id, link FROM {table} WHERE id >= ? ORDER BY id LIMIT 1", (middle,)
+            ).fetchone()
+            if row[1] >= link:
+                high = middle
+            else:
+                low = int(row[0]) + 1
+        return low
+
+    def broken_links(self, since: int = 0) -> Iterator[str]:
+        """Walk the chain from link `since` on and say what does not fit, link by link."""
+        since = max(1, since)
+        walkers = {table: _Walker(self.rows_since(table, since)) for table in migrations.CHAINED}
+        row = self.db.execute("SELECT hash FROM audit_chain WHERE seq = ?", (since - 1,)).fetchone()
+        prev = str(row[0]) if row else audit.GENESIS
+        expected = since
+        for seq, rows, rows_sha256, prev_hash, head in self.db.execute(
+            "SELECT seq, rows, rows_sha256, prev_hash, hash FROM audit_chain WHERE seq >= ? ORDER BY seq", (since,)
+        ):
+            hashes = [audit.row_hash(table, one) for table in migrations.CHAINED for one in walkers[table].take(seq)]
+            if seq != expected:
+                yield f"link {expected} is missing"
+            elif prev_hash != prev:
+                yield f"link {seq} does not stand on link {seq - 1}"
+            elif rows != len(hashes):
+                yield f"link {seq} sealed {rows} rows, {len(hashes)} are there"
+            elif audit.rows_hash(hashes) != rows_sha256:
+                yield f"a row of link {seq} was changed"
+            elif audit.link_hash(self.ledger_id, seq, rows, rows_sha256, prev_hash) != head:
+                yield f"link {seq} was changed"
+            prev, expected = head, seq + 1
+        for table, walker in walkers.items():
+            for one in walker.rest():
+                yield f"{table} {one['id']} belongs to no link"
+
+
+class _Walker:
+    """The rows of one table, handed out link by link."""
+
+    def __init__(self, rows: Iterator[dict[str, audit.Value]]) -> None:
+        self._rows = rows
+        self._next = next(rows, None)
+
+    def take(self, seq: int) -> Iterator[dict[str, audit.Value]]:
+        """The rows that carry link `seq`."""
+        while self._next is not None and self._next["link"] == seq:
+            yield self._next
+            self._next = next(self._rows, None)
+
+    def rest(self) -> Iterator[dict[str, audit.Value]]:
+        """The rows that no link took."""
+        while self._next is not None:
+            yield self._next
+            self._next = next(self._rows, None)
+
+
+def lock_path(path: Path) -> Path:
+    """The writer lock's file."""
+    return path.with_name(path.name + ".lock")
+
+
+def loop_lock_path(path: Path) -> Path:
+    """The lock a loop holds for its life."""
+    return path.with_name(path.name + ".loop.lock")
+
+
+@contextmanager
+def errors(path: Path | None) -> Iterator[None]:
+    """Say what SQLite means: locked is BusyError, anything else about the file is LedgerError."""
+    try:
+        yield
+    except TraderError:
+        raise
+    except sqlite3.IntegrityError as error:
+        raise LedgerError(f"the ledger refused a row: {error}", "This is a bug, or the ledger was edited.") from error
+    except sqlite3.DatabaseError as error:
+        where = f'"{path}"' if path else "the ledger in memory"
+        words = str(error)
+        if "locked" in words or "busy" in words:
+            raise BusyError(f"{where} is locked by another program", "Close it there, then try again.") from error
+        if "full" in words:
+            raise LedgerError(f"no space left to write {where}", "Free some space; then: trader recover") from error
+        if "readonly" in words or "unable to open" in words:
+            raise LedgerError(f"{where} cannot be opened or written: {words}", "Check who owns it.") from error
+        raise LedgerError(f"{where} is damaged: {words}", "Look: trader ledger verify. Restore a backup.") from error
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    previous = os.umask(0o077)
+    try:
+        db = sqlite3.connect(
+            f"file:{quote(str(path))}?mode={mode}", uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_MS / 1000
+        )
+        _pragmas(db)
+        db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()  # touches the file: errors show here
+    finally:
+        os.umask(previous)
+    return db
+
+
+def _pragmas(db: sqlite3.Connection) -> None:
+    for pragma in (
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        "foreign_keys=ON",
+        "synchronous=FULL",
+        "fullfsync=ON",
+        "temp_store=MEMORY",
+        "cache_size=-10000",
+    ):
+        db.execute(f"PRAGMA {pragma}")
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino)

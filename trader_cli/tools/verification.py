@@ -1,0 +1,341 @@
+"""verify(): re-derive from the rows what can be re-derived, and name every row that does not fit.
+
+Reads only. Each check walks its rows once, so memory stays flat; at most a handful of problems
+of a kind are named, and the rest counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from itertools import islice
+from typing import Any
+
+from trader_cli.core import accounting, audit
+from trader_cli.core.decimals import ZERO, dec, text
+from trader_cli.schemas import judge, planner, trader
+from trader_cli.schemas.book import Book
+from trader_cli.schemas.check import Check
+from trader_cli.schemas.order import EDGES, OrderState, Side
+from trader_cli.tools import migrations
+from trader_cli.tools.ledger import Ledger, read_fill
+
+NAMED = 8
+"""How many problems of one check are spelled out."""
+
+Problems = Iterator[str]
+
+_MONEY = {
+    "candles": ("open", "high", "low", "close", "volume"),
+    "observations": ("price", "balance_quote", "balance_base"),
+    "model_calls": ("cost_usd",),
+    "orders": ("qty", "worst_price", "reserved_quote"),
+    "paper_orders": ("balance_quote", "balance_base"),
+    "fills": ("qty", "price", "quote_qty", "fee", "fee_quote"),
+    "trades": ("qty", "price", "fee", "quote_qty"),
+    "portfolio": (
+        "balance_usdt", "balance_btc", "unrealized_pnl_usdt", "realized_pnl_usdt", "mark_price", "equity_usdt",
+        "cost_usdt", "deposits_usdt", "fees_usdt", "peak_usdt", "drift_usdt", "drift_btc",
+    ),
+}  # fmt: skip
+
+
+class _Count:
+    """Counts what a check looked at while it yields what is wrong."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+
+def verify(ledger: Ledger) -> list[Check]:
+    """Every check, in order. A check that cannot be finished on a damaged file is a failed check."""
+    return [_run(ledger, name, look) for name, look in CHECKS]
+
+
+def _run(ledger: Ledger, name: str, look: Callable[[Ledger, _Count], Problems]) -> Check:
+    count, problems = _Count(), []
+    try:
+        found = look(ledger, count)
+        problems = list(islice(found, NAMED))
+        more = sum(1 for _ in found)
+        if more:
+            problems.append(f"and {more} more")
+    except (sqlite3.DatabaseError, ValueError, KeyError, TypeError, ArithmeticError) as error:
+        problems.append(f"cannot be checked to the end: {type(error).__name__}: {error}")
+    return Check(name, count.seen, tuple(problems))
+
+
+def content_sha256(ledger: Ledger) -> str:
+    """The hash of everything but wall time, the chain and the ledger's own id: equal for equal runs."""
+    total = hashlib.sha256()
+    for table in migrations.CHAINED:
+        for row in ledger.rows_since(table, 0):
+            if table == "meta" and row["key"] == "ledger_id":
+                continue
+            total.update(audit.row_hash(table, audit.content_row(row)))
+    return total.hexdigest()
+
+
+def _integrity(ledger: Ledger, count: _Count) -> Problems:
+    count.seen = int(ledger.db.execute("PRAGMA page_count").fetchone()[0])
+    for (found,) in ledger.db.execute("PRAGMA integrity_check"):
+        if found != "ok":
+            yield str(found)
+
+
+def _foreign_keys(ledger: Ledger, count: _Count) -> Problems:
+    for table in migrations.CHAINED:
+        count.seen += int(ledger.db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+    for table, row_id, parent, _ in ledger.db.execute("PRAGMA foreign_key_check"):
+        yield f"{table} {row_id} names a row of {parent} that is not there"
+
+
+def _structure(ledger: Ledger, count: _Count) -> Problems:
+    """The schema this program would make, held against the one that is there."""
+    fresh = sqlite3.connect(":memory:", isolation_level=None)
+    migrations.apply(fresh)
+    sql = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name"
+    wanted, found = dict(fresh.execute(sql)), dict(ledger.db.execute(sql))
+    fresh.close()
+    count.seen = len(wanted)
+    for name, statement in wanted.items():
+        if name not in found:
+            yield f"{name} is missing"
+        elif found[name] != statement:
+            yield f"{name} was changed"
+
+
+def _chain(ledger: Ledger, count: _Count) -> Problems:
+    count.seen = int(ledger.db.execute("SELECT count(*) FROM audit_chain").fetchone()[0])
+    yield from ledger.broken_links()
+
+
+def _money(ledger: Ledger, count: _Count) -> Problems:
+    for table, columns in _MONEY.items():
+        for row in ledger.db.execute(f"SELECT id, {','.join(columns)} FROM {table}"):
+            count.seen += 1
+            for column, value in zip(columns, row[1:], strict=True):
+                if value is not None and not _canonical(value):
+                    yield f"{table} {row[0]}: {column} is {value!r}, needs a plain decimal"
+
+
+def _canonical(value: str) -> bool:
+    try:
+        return text(dec(value)) == value
+    except ValueError:
+        return False
+
+
+def _lineage(ledger: Ledger, count: _Count) -> Problems:
+    sql = """
+    SELECT d.id, d.agent, d.trace_id, d.plan_id, p.agent, p.trace_id, d.proposal_id, t.agent, t.trace_id
+    FROM decisions AS d LEFT JOIN decisions AS p ON p.id = d.plan_id LEFT JOIN decisions AS t ON t.id = d.proposal_id
+    ORDER BY d.id"""
+    for row_id, agent, trace_id, plan_id, plan_agent, plan_trace, proposal_id, t_agent, t_trace in ledger.db.execute(
+        sql
+    ):
+        count.seen += 1
+        if agent == "TRADER" and (plan_agent != "PLANNER" or plan_trace != trace_id or plan_id >= row_id):
+            yield f"proposal {row_id} stands on {plan_id}, which is not an earlier plan of its trace"
+        if agent == "JUDGE" and (t_agent != "TRADER" or t_trace != trace_id or proposal_id >= row_id):
+            yield f"verdict {row_id} stands on {proposal_id}, which is not an earlier proposal of its trace"
+
+
+def _payloads(ledger: Ledger, count: _Count) -> Problems:
+    import jsonschema
+
+    schemas = {"PLANNER": planner.SCHEMA, "TRADER": trader.SCHEMA, "JUDGE": judge.SCHEMA}
+    validators = {agent: jsonschema.Draft7Validator(schema) for agent, schema in schemas.items()}
+    for row_id, agent, payload in ledger.db.execute("SELECT id, agent, payload_json FROM decisions ORDER BY id"):
+        count.seen += 1
+        document = json.loads(payload)
+        for error in validators[agent].iter_errors(document):
+            yield f"decision {row_id}: {error.message}"
+        yield from (f"decision {row_id}: {wrong}" for wrong in _code_rules(agent, document))
+
+
+def _code_rules(agent: str, said: dict[str, Any]) -> Problems:
+    if agent == "TRADER":
+        qty = dec(said["qty"])
+        if (said["action"] == "HOLD") != (qty == ZERO):
+            yield f"{said['action']} of {qty}"
+    if agent == "JUDGE":
+        revised = said.get("revised_qty")
+        if (said["decision"] == "REVISE") != (revised is not None):
+            yield f"{said['decision']} with revised quantity {revised}"
+        if revised is not None and dec(revised) <= ZERO:
+            yield f"revised to {revised}"
+
+
+def _orders(ledger: Ledger, count: _Count) -> Problems:
+    """Each order: lawful parents, a path of states, and a trade exactly when something was executed."""
+    sql = """
+    SELECT o.client_order_id, o.origin, o.side, o.qty, o.symbol, t.payload_json, j.payload_json, j.proposal_id,
+      o.proposal_id, x.side, x.qty, x.price, x.quote_qty, x.status, x.symbol, x.proposal_id,
+      EXISTS (SELECT 1 FROM open_orders AS w WHERE w.client_order_id = o.client_order_id)
+    FROM orders AS o LEFT JOIN decisions AS t ON t.id = o.proposal_id LEFT JOIN decisions AS j ON j.id = o.verdict_id
+    LEFT JOIN trades AS x ON x.idempotency_key = o.client_order_id ORDER BY o.id"""
+    for row in ledger.db.execute(sql):
+        count.seen += 1
+        key, origin, side, qty, _, proposal, verdict, of, proposal_id, *trade, waiting = row
+        if origin == "verdict":
+            yield from (
+                f"order {key}: {wrong}" for wrong in _lawful(side, dec(qty), proposal, verdict, of == proposal_id)
+            )
+        state, wrongs = _path(ledger, key)
+        yield from (f"order {key}: {wrong}" for wrong in wrongs)
+        unsettled = state not in (OrderState.FILLED, OrderState.PARTIAL, OrderState.REJECTED, OrderState.ABANDONED)
+        if unsettled != bool(waiting):
+            yield f"order {key} is {state}, and {'not ' if not waiting else ''}listed as open"
+        yield from (f"order {key}: {wrong}" for wrong in _executed(ledger, key, state, (side, dec(qty)), trade))
+    for (key,) in ledger.db.execute(
+        "SELECT idempotency_key FROM trades WHERE idempotency_key NOT IN (SELECT client_order_id FROM orders)"
+    ):
+        yield f"trade {key} has no order"
+
+
+def _lawful(side: str, qty: Decimal, proposal: str, verdict: str, same: bool) -> Problems:
+    said, ruled = json.loads(proposal), json.loads(verdict)
+    if not same:
+        yield "its verdict is on another proposal"
+    if said["action"] != side:
+        yield f"{side} on a proposal to {said['action']}"
+    if ruled["decision"] == "REJECT":
+        yield "its verdict is REJECT"
+    approved = dec(ruled.get("revised_qty", said["qty"]))
+    if qty > min(approved, dec(said["qty"])):
+        yield f"{qty} sent, {approved} approved of {said['qty']}"
+
+
+def _path(ledger: Ledger, key: str) -> tuple[OrderState | None, list[str]]:
+    state: OrderState | None = None
+    wrongs = []
+    for row_id, before, after in ledger.db.execute(
+        "SELECT id, from_state, state FROM order_events WHERE client_order_id = ? ORDER BY id", (key,)
+    ):
+        if before != (state.value if state else None):
+            wrongs.append(f"event {row_id} leaves {before}, the order was {state}")
+        if OrderState(after) not in EDGES.get(state, frozenset()):
+            wrongs.append(f"event {row_id}: {after} cannot follow {state}")
+        state = OrderState(after)
+    if state is None:
+        wrongs.append("no event")
+    return state, wrongs
+
+
+def _executed(
+    ledger: Ledger, key: str, state: OrderState | None, sent: tuple[str, Decimal], trade: list[Any]
+) -> Problems:
+    side, qty, price, quote_qty, status, _, _ = trade
+    fills = ledger.fills_of(key)
+    executed = state in (OrderState.FILLED, OrderState.PARTIAL)
+    if executed != (side is not None) or executed != bool(fills):
+        yield f"is {state} with {'a' if side else 'no'} trade and {len(fills)} fills"
+        return
+    if not executed:
+        return
+    filled, paid = sum((f.qty for f in fills), ZERO), sum((f.quote_qty for f in fills), ZERO)
+    if side != sent[0] or filled > sent[1]:
+        yield f"{sent[0]} of {sent[1]} sent, {side} of {filled} executed"
+    if dec(qty) != filled or dec(quote_qty) != paid:
+        yield f"trade of {qty} for {quote_qty}, fills of {filled} for {paid}"
+    elif dec(price) != accounting.average_price(paid, filled):
+        yield f"trade at {price}, its fills average {accounting.average_price(paid, filled)}"
+    if status != ("FILLED" if state is OrderState.FILLED else "PARTIALLY_FILLED"):
+        yield f"is {state}, its trade says {status}"
+    for fill in fills:
+        if fill.quote_qty != fill.qty * fill.price:
+            yield f"fill {fill.trade_id}: {fill.qty} at {fill.price} is not {fill.quote_qty}"
+
+
+def _books(ledger: Ledger, count: _Count) -> Problems:
+    """Fold every deposit and fill in order; each snapshot must say what the fold says."""
+    base, quote = (ledger.identity().get("symbol") or "/").split("/")
+    fills, deposits = _fill_walk(ledger), _deposit_walk(ledger)
+    book, peak = Book(), ZERO
+    fill, paid = next(fills, None), next(deposits, None)
+    for row in ledger.rows_since("portfolio", 0):
+        count.seen += 1
+        link = int(str(row["link"]))
+        while paid and paid[0] <= link:
+            book, paid = accounting.deposit(book, paid[1]), next(deposits, None)
+        while fill and fill[0] <= link:
+            if fill[1] is Side.SELL and fill[2].qty > book.base:
+                yield f"fill {fill[2].trade_id} sells {fill[2].qty} of {book.base} held"
+            book, fill = accounting.fold(book, fill[1], fill[2], base, quote), next(fills, None)
+        mark = dec(str(row["mark_price"]))
+        equity = accounting.equity(book, mark)
+        peak = max(peak, equity)
+        yield from _compare(row, book, mark, peak)
+        if book.quote < ZERO or book.base < ZERO:
+            yield f"snapshot {row['id']}: a balance is negative: {book.quote} and {book.base}"
+        if equity != book.deposits + book.realized + accounting.unrealized(book, mark):
+            yield f"snapshot {row['id']}: equity {equity} is not deposits, realized and unrealized together"
+
+
+def _compare(row: dict[str, Any], book: Book, mark: Decimal, peak: Decimal) -> Problems:
+    wanted = {
+        "balance_usdt": book.quote,
+        "balance_btc": book.base,
+        "cost_usdt": book.cost,
+        "deposits_usdt": book.deposits,
+        "realized_pnl_usdt": book.realized,
+        "fees_usdt": book.fees,
+        "unrealized_pnl_usdt": accounting.unrealized(book, mark),
+        "equity_usdt": accounting.equity(book, mark),
+        "peak_usdt": peak,
+    }
+    for column, value in wanted.items():
+        if dec(row[column]) != value:
+            yield f"snapshot {row['id']}: {column} is {row[column]}, the fills make it {text(value)}"
+
+
+def _fill_walk(ledger: Ledger) -> Iterator[tuple[int, Side, Any]]:
+    for row in ledger.db.execute(
+        "SELECT o.side, f.trade_id, f.qty, f.price, f.quote_qty, f.fee, f.fee_asset, f.fee_quote, f.ts_utc, f.link "
+        "FROM fills AS f JOIN orders AS o USING (client_order_id) ORDER BY f.id"
+    ):
+        yield int(row[9]), Side(row[0]), read_fill(row[:9])
+
+
+def _deposit_walk(ledger: Ledger) -> Iterator[tuple[int, Decimal]]:
+    for link, content in ledger.db.execute("SELECT link, data_json FROM events WHERE kind = 'DEPOSIT' ORDER BY id"):
+        yield int(link), dec(json.loads(content)["amount"])
+
+
+def _paper(ledger: Ledger, count: _Count) -> Problems:
+    """What the paper exchange filled is what our orders say, once each."""
+    for key, times, state in ledger.db.execute(
+        """SELECT p.client_order_id, count(*), (SELECT e.state FROM order_events AS e
+             WHERE e.client_order_id = p.client_order_id ORDER BY e.id DESC LIMIT 1)
+           FROM paper_orders AS p GROUP BY p.client_order_id ORDER BY min(p.id)"""
+    ):
+        count.seen += 1
+        if times != 1:
+            yield f"order {key} was sent {times} times"
+        if state is None:
+            yield f"the paper exchange filled {key}, which the ledger never wrote down"
+        elif state in ("REJECTED", "ABANDONED"):
+            yield f"the paper exchange filled {key}, which the ledger calls {state}"
+    for (key,) in ledger.db.execute(
+        """SELECT t.idempotency_key FROM trades AS t JOIN meta AS m ON m.key = 'exchange' AND m.value = 'paper'
+           WHERE t.idempotency_key NOT IN (SELECT client_order_id FROM paper_orders)"""
+    ):
+        yield f"trade {key} was never filled by the paper exchange"
+
+
+CHECKS: tuple[tuple[str, Callable[[Ledger, _Count], Problems]], ...] = (
+    ("pages (integrity_check)", _integrity),
+    ("foreign keys", _foreign_keys),
+    ("tables and triggers", _structure),
+    ("audit chain", _chain),
+    ("money is plain decimals", _money),
+    ("lineage", _lineage),
+    ("payloads obey their schemas", _payloads),
+    ("life of each order", _orders),
+    ("books", _books),
+    ("paper exchange", _paper),
+)

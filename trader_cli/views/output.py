@@ -1,0 +1,230 @@
+"""The only place that prints: records on stdout (a table, tab-separated text or JSON), words for people on stderr.
+
+Text from a model, an exchange or a file is hostile: control characters are made visible, and
+nothing is ever parsed as Rich markup. A closed stdout or stderr never crashes a command.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields, is_dataclass
+from decimal import Decimal
+from pathlib import PurePath
+from typing import Any, TextIO
+
+from trader_cli.core import decimals
+from trader_cli.core.errors import TraderError
+
+
+class OutputClosedError(Exception):
+    """Nobody reads stdout any more (`| head`), and a stream of records goes on: time to end, quietly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        key: the row's key, and the header in a pipe.
+        title: the header on a terminal; the key in capitals when empty.
+        number: right-aligned, never cut.
+        brief: how a terminal shows the value; pipes and JSON always get all of it.
+    """
+
+    key: str
+    title: str = ""
+    number: bool = False
+    brief: Callable[[Any], str] | None = None
+
+
+def clean(text: str) -> str:
+    r"""Make what does not print visible: ESC becomes `\x1b`, a bidi override `\u202e`, a newline `\x0a`."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escape(ord(char)) for char in text)
+
+
+def _escape(code: int) -> str:
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def clean_lines(text: str) -> str:
+    """As `clean`, for a message of ours that may have several lines."""
+    return "\n".join(clean(line) for line in text.split("\n"))
+
+
+class Output:
+    """What a command says, in the manner that the global options ask for.
+
+    With `--json` stdout carries records only. With `-q` it stays empty on success, unless
+    `--json` asks for the record. `closed` turns True when nobody reads stdout any more: what
+    repeats should look at it and end.
+    """
+
+    def __init__(self, *, json: bool = False, quiet: bool = False, color: bool = True) -> None:
+        self.json = json
+        self.quiet = quiet
+        self.color = color
+        self.closed = False
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person looks at stdout."""
+        return _isatty(sys.stdout)
+
+    def record(self, doc: Mapping[str, Any], lines: Iterable[str] = ()) -> None:
+        """The result: with --json `doc` on one line, its "schema" first; else `lines`."""
+        if self.json:
+            self._write(_dumps({"schema": doc["schema"], **doc}) + "\n")
+        else:
+            self.lines(*lines)
+
+    def lines(self, *texts: str) -> None:
+        """Lines of a result for people and pipes; nothing with --json or -q."""
+        if texts and not self.json and not self.quiet:
+            self._write("".join(f"{clean(text)}\n" for text in texts))
+
+    def table(self, columns: Sequence[Column], rows: Iterable[Mapping[str, Any]], empty: str = "") -> None:
+        """Rows by column; with --json whole rows in an array. `empty` is said when there are none."""
+        rows = list(rows)
+        if self.json:
+            self._write(_dumps(rows) + "\n")
+        elif not self.quiet and self.is_terminal:
+            if rows:
+                self._write(self._drawn(columns, rows))
+        elif not self.quiet:
+            cells = [[column.key for column in columns]]
+            cells += [[_cell(row.get(column.key)) for column in columns] for row in rows]
+            self._write("".join("\t".join(line) + "\n" for line in cells))
+        if empty and not rows:
+            self.say(empty)
+
+    def say(self, text: str) -> None:
+        """A word for people, on stderr; nothing with -q."""
+        if not self.quiet:
+            _to_stderr(clean_lines(text) + "\n")
+
+    def warn(self, text: str) -> None:
+        """A warning on stderr, also with -q."""
+        _to_stderr(f"Warning: {clean_lines(text)}\n")
+
+    def ask(self, question: str, default: str) -> str:
+        """Ask on stderr and read one line from stdin. Raises EOFError when it ends; ask only if `may_ask`."""
+        _to_stderr(f"{clean(question)} [{clean(default)}]: ")
+        line = sys.stdin.readline() if sys.stdin else ""
+        if not line:
+            raise EOFError
+        return line.strip() or default
+
+    def _write(self, text: str) -> None:
+        if self.closed:
+            raise OutputClosedError
+        try:
+            write(text)
+        except BrokenPipeError:
+            self.closed = True
+        except OSError as error:
+            raise TraderError(
+                f"the output could not be written: {error.strerror}",
+                "What the command did stands in the ledger; look with: trader ledger show",
+            ) from error
+
+    def _drawn(self, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> str:
+        """A table for a terminal; numbers are folded before they are ever cut."""
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        lines = [[_brief(column, row.get(column.key)) for column in columns] for row in rows]
+        for at, column in enumerate(columns):
+            title = Text(column.title or column.key.upper())
+            widest = max(len(line[at]) for line in lines) if column.number else None
+            justify: Any = "right" if column.number else "left"
+            table.add_column(title, justify=justify, no_wrap=column.number, overflow="fold", min_width=widest)
+        for line in lines:
+            table.add_row(*(Text(cell) for cell in line))
+        console = Console(file=sys.stdout, color_system="auto" if self.color else None)
+        with console.capture() as drawn:
+            console.print(table)
+        return drawn.get()
+
+
+def report(error: TraderError, *, name: str = "", as_json: bool = False) -> None:
+    """Say on stderr what went wrong and what to do: `Error: …`, `Fix:   …`, or one line of JSON."""
+    message, hint = clean_lines(error.message), clean_lines(error.hint) if error.hint else None
+    if as_json:
+        body = {"name": error.code.name, "exit": int(error.code), "message": message, "hint": hint}
+        _to_stderr(_dumps({"error": body}) + "\n")
+    else:
+        _to_stderr(f"{name or 'Error'}: {message}\n" + (f"Fix:   {hint}\n" if hint else ""))
+
+
+def trace(text: str) -> None:
+    """A traceback on stderr, cleaned line by line."""
+    _to_stderr(clean_lines(text))
+
+
+def write(text: str) -> None:
+    """Write to stdout and flush. Raises OSError (BrokenPipeError when nobody reads)."""
+    if sys.stdout is not None and not sys.stdout.closed:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+def _to_stderr(text: str) -> None:
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
+            sys.stderr.flush()
+
+
+def _isatty(stream: TextIO | None) -> bool:
+    return stream is not None and not stream.closed and stream.isatty()
+
+
+def _brief(column: Column, value: Any) -> str:
+    if value is None:
+        return "-"
+    return clean(column.brief(value)) if column.brief else _cell(value)
+
+
+def _cell(value: Any) -> str:
+    """A value as one cell: all of it, on one line, without tabs."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Decimal):
+        return _money(value)
+    if isinstance(value, Mapping | list | tuple):
+        return clean(_dumps(value))
+    return clean(str(value))
+
+
+def _money(value: Decimal) -> str:
+    """Canonical where the ledger could keep it; else in full, since output must not fail."""
+    try:
+        return decimals.text(value)
+    except ValueError:
+        return format(value, "f")
+
+
+def _dumps(doc: Any) -> str:
+    """One line of ASCII JSON: money as strings, no NaN."""
+    return json.dumps(doc, default=_jsonable, allow_nan=False)
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return _money(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    if isinstance(value, PurePath):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is not for JSON")
