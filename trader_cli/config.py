@@ -24,12 +24,12 @@ from trader_cli.core.errors import ConfigError
 DEFAULT = "default"
 """The origin of a value that nobody set."""
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,40}|[a-z_][a-z0-9_]{0,40}", re.ASCII)
 _DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
 _URL = re.compile(r"https?://[^\s@]+", re.ASCII)
 _SYMBOL = re.compile(r"[A-Z0-9]{1,20}/[A-Z0-9]{1,20}", re.ASCII)
 _MODEL = re.compile(r"(?!sk-)[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}", re.ASCII)
-_MARKET = re.compile(r"simulated|live|.+\.csv")
+_MARKET = re.compile(r"simulated|live|.+\.csv(\.gz)?")
 _PLACEHOLDER = re.compile(
     r"(sk-)?(.*\.\.\..*|…|x+|\*+|<.*>|\$\{?\w*\}?|your.*|my.*key.*|change.?me.*|todo|none|null|key|secret|placeholder|example)",
     re.IGNORECASE,
@@ -146,7 +146,7 @@ class Settings(BaseSettings):
         "Where paper prices come from: simulated, or a .csv file of recorded bars; unset means simulated."
     )
     simulated_seed: Annotated[int, _whole(0, 2**31 - 1)] = _set("Which simulated market; equal seeds, equal prices.", 7)
-    ohlcv_limit: Annotated[int, _whole(120, 1000)] = _set("Bars an agent sees, 120 to 1000.", 200)
+    ohlcv_limit: Annotated[int, _whole(100, 1000)] = _set("Bars an agent sees, 100 to 1000.", 200)
     agents: Agents = _set(
         "Who thinks: rules (offline, free), or auto: rules as long as there is no model's key.", "auto"
     )
@@ -353,12 +353,12 @@ def _line_problem(binding: Binding, given: Mapping[str, Given]) -> str | None:
     key = binding.key
     if key is None and not binding.error:
         return None
-    if key is None or not _NAME.fullmatch(key) or (binding.value is None and key not in NAMES):
-        return "a line must be NAME=value or a # comment"
     if key not in NAMES:
         from difflib import get_close_matches
 
-        close = get_close_matches(key.upper(), NAMES, n=1)
+        close = get_close_matches((key or "").upper(), NAMES, n=1)
+        if key is None or binding.value is None or not (close or _NAME.fullmatch(key)):
+            return "a line must be NAME=value or a # comment"
         return f'"{key}" is not a setting' + (f'; did you mean "{close[0]}"?' if close else "")
     if key in given:
         return f"{key} must be set once, was set at {given[key].origin} too"

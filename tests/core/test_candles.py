@@ -125,6 +125,12 @@ def test_a_bar_that_is_still_forming_is_unclosed_and_not_among_the_sound() -> No
     assert window.candles == tuple(walk(LIMIT + 1)[:-1])
 
 
+def test_a_bar_stamped_in_microseconds_is_far_in_the_future() -> None:
+    window = look(*walk()[:-1], bar(19)._replace(opened_at=(BEGIN + 19 * FIVE) * 1000), limit=LIMIT)
+    assert kinds(window) == ["unclosed"]
+    assert "1767231300000000 ms" in window.defects[0].detail
+
+
 def test_a_bar_off_the_grid_is_misaligned_and_its_place_is_a_gap() -> None:
     window = look(*with_bar(6, opened_at=BEGIN + 6 * FIVE + 1000))
     assert kinds(window) == ["gap", "misaligned"]
@@ -260,7 +266,7 @@ numbers = st.one_of(
 anything = st.lists(
     st.builds(
         Candle,
-        st.integers(BEGIN - 2, BEGIN + 2) | st.integers(0, 30).map(lambda i: BEGIN + i * FIVE),
+        st.integers() | st.integers(BEGIN - 2, BEGIN + 2) | st.integers(0, 30).map(lambda i: BEGIN + i * FIVE),
         numbers,
         numbers,
         numbers,
@@ -271,7 +277,7 @@ anything = st.lists(
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(rows=anything, limit=st.integers(1, 12))
 def test_whatever_comes_the_sound_bars_are_sound_and_all_others_are_named(rows: list[Candle], limit: int) -> None:
     window = look(*rows, limit=limit)

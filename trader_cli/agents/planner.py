@@ -53,9 +53,6 @@ def read(document: Any) -> Plan:
     names = [strategy.policy_id for strategy in plan.strategies]
     if len(set(names)) != len(names):
         raise UnreadableError("a policy is named twice")
-    for strategy in plan.strategies:
-        if strategy.policy_id == "ma_trend" and strategy.params["fast"] >= strategy.params["slow"]:
-            raise UnreadableError("ma_trend needs fast below slow")
     return plan
 
 

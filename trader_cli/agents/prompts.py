@@ -7,6 +7,7 @@ from typing import Any
 
 from trader_cli.core import accounting
 from trader_cli.core.decimals import ZERO, brief, text
+from trader_cli.core.limits import sellable
 from trader_cli.core.moments import iso
 from trader_cli.schemas.situation import Situation
 
@@ -33,9 +34,9 @@ def market_facts(situation: Situation) -> dict[str, Any]:
 
 
 def position_facts(situation: Situation) -> dict[str, Any]:
-    """What we hold, since when under which policy, and how it stands."""
+    """What we hold, under which policy, and how it stands. Dust that cannot be sold is not held."""
     book, price = situation.book, situation.observation.window.price
-    held = book.base >= situation.market.min_qty
+    held = book.base > ZERO and (price is None or sellable(situation.market, price, book.base))
     gain_pct = None
     if held and price is not None and book.cost > ZERO:
         gain_pct = round(float(accounting.unrealized(book, price) / book.cost) * 100, 4)

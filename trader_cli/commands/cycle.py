@@ -14,7 +14,7 @@ from trader_cli.phases.cycle import cycle as run_cycle
 from trader_cli.phases.cycle import due_at
 from trader_cli.schemas.cycle import Cycle
 from trader_cli.tools.clock import wall_now
-from trader_cli.views.cycles import cycle_document, cycle_line
+from trader_cli.views.cycles import cycle_cells, cycle_document, cycle_line
 from trader_cli.wiring import Bench, at_desk, open_reader
 
 IfDue = Annotated[
@@ -35,7 +35,7 @@ def cycle(g: Globals, if_due: IfDue = False, wait: Wait = 0.0, dry_run: DryRun =
     with at_desk(g.settings(), Bench(dry_run=dry_run, wait_secs=wait, signals=signals(g))) as desk:
         say_notices(g, desk)
         came = run_cycle(desk)
-    g.out.record(cycle_document(came, dry_run), [cycle_line(came)])
+    g.out.record(cycle_document(came, dry_run), [cycle_line(came, g.out.width or 80)], cycle_cells(came))
     finish(g, dry_run, "trader ledger trace last")
     return cycle_code(g, came)
 

@@ -78,7 +78,7 @@ def _choose(g: Globals, name: str, option: str, given: str | None, question: str
 
 def _problem(name: str, answer: str) -> str | None:
     problem = problem_with(name, answer)
-    if problem is None and answer.endswith(".csv") and not Path(answer).is_file():
+    if problem is None and answer.endswith((".csv", ".csv.gz")) and not Path(answer).is_file():
         return f'{name} must be a file that exists, was "{answer}"'
     return problem
 

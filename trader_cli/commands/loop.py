@@ -11,9 +11,11 @@ from trader_cli.commands.cycle import cycle_code
 from trader_cli.commands.desks import finish, say_notices, signals
 from trader_cli.commands.options import DryRun, Globals, command
 from trader_cli.core.errors import TraderError
+from trader_cli.core.moments import Moment, iso
 from trader_cli.phases.cycle import loop as cycles_of
 from trader_cli.phases.desk import Desk
-from trader_cli.views.cycles import HEADER, cycle_document, cycle_line
+from trader_cli.tools.clock import wall_now
+from trader_cli.views.cycles import cycle_cells, cycle_document, cycle_line, header
 from trader_cli.views.output import report
 from trader_cli.wiring import Bench, loop_lock, open_desk
 
@@ -41,11 +43,11 @@ def loop(
     with loop_lock(settings, dry_run), open_desk(settings, bench) as desk:
         end = None if until is None else moment(until, desk.clock.now(), ahead=True)
         _opening(g, desk)
-        for came in cycles_of(desk, cycles, end):
+        for came in cycles_of(desk, cycles, end, lambda due: _waiting(g, bench, due)):
             if isinstance(came, TraderError):
                 report(came, as_json=g.json)
             else:
-                g.out.record(cycle_document(came, dry_run), [cycle_line(came)])
+                g.out.record(cycle_document(came, dry_run), [cycle_line(came, g.out.width or 80)], cycle_cells(came))
                 cycle_code(g, came)
     finish(g, dry_run, "trader ledger show")
 
@@ -54,4 +56,11 @@ def _opening(g: Globals, desk: Desk) -> None:
     g.out.say(f"{desk.exchange.name} {desk.exchange.market().symbol} | models {desk.minds.planner.name} | "
               f"{desk.timeframe_ms // 1000} s bars | Ctrl-C stops")  # fmt: skip
     say_notices(g, desk)
-    g.out.say(HEADER)
+    if g.out.width:
+        g.out.say(header(g.out.width))
+
+
+def _waiting(g: Globals, bench: Bench, due: Moment) -> None:
+    left = (due - wall_now()) // 1000
+    if left > 0 and not bench.fast:
+        g.out.passing(f"next {iso(due)[11:19]} UTC, in {left // 60} min {left % 60} s | Ctrl-C stops")

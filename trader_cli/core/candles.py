@@ -49,7 +49,8 @@ def examine(batch: CandleBatch, timeframe_ms: int, now: Moment, limit: int) -> W
 def _clean(rows: Candles, timeframe_ms: int, now: Moment) -> bool:
     """Whether no row has a fault, tested by whole columns; False may also mean "look closer".
 
-    All prices within a factor of two and all volumes above zero leave no room for an absurd or quiet bar.
+    All prices within a factor of two and all volumes above zero leave no room for an absurd or quiet bar,
+    and every run of six flat bars shows in each sixth bar.
     """
     if not rows:
         return True
@@ -71,7 +72,7 @@ def _clean(rows: Candles, timeframe_ms: int, now: Moment) -> bool:
                 and all(map(le, lows, closes))
                 and all(map(le, opens, highs))
                 and all(map(le, closes, highs))
-                and sum(map(eq, lows, highs)) < FLAT_BARS
+                and not any(map(eq, lows[::FLAT_BARS], highs[::FLAT_BARS]))
             )
     except ArithmeticError:  # a NaN was compared
         return False
@@ -88,7 +89,7 @@ def _sift(rows: Candles, timeframe_ms: int, now: Moment) -> tuple[Candles, list[
         if at in seen:
             faults.append(Defect("duplicate", _compared(seen[at], row), at))
         elif at < latest:
-            faults.append(Defect("disorder", f"the bar of {iso(at)} came after a later one", at))
+            faults.append(Defect("disorder", f"the bar of {_when(at)} came after a later one", at))
         seen.setdefault(at, row)
         latest = max(latest, at)
         fault = _fault(row, timeframe_ms, now)
@@ -97,7 +98,8 @@ def _sift(rows: Candles, timeframe_ms: int, now: Moment) -> tuple[Candles, list[
         else:
             sound.setdefault(at, row)
     bars = tuple(sound[at] for at in sorted(sound))
-    faults += [*_gaps(sorted(seen), timeframe_ms), *_plateaus(bars), *_absurd(bars)]
+    over = sorted(at for at in seen if at + timeframe_ms <= now)
+    faults += [*_gaps(over, timeframe_ms), *_plateaus(bars), *_absurd(bars)]
     return bars, sorted(faults, key=lambda fault: fault.at or 0)
 
 
@@ -105,26 +107,26 @@ def _fault(row: Candle, timeframe_ms: int, now: Moment) -> Defect | None:
     """What makes one row unusable by itself."""
     at = row.opened_at
     if at % timeframe_ms:
-        return Defect("misaligned", f"a bar opened at {iso(at)}, needs a multiple of {timeframe_ms} ms", at)
+        return Defect("misaligned", f"a bar opened at {_when(at)}, needs a multiple of {timeframe_ms} ms", at)
     if at + timeframe_ms > now:
-        return Defect("unclosed", f"the bar of {iso(at)} closes after {iso(now)}", at)
+        return Defect("unclosed", f"the bar of {_when(at)} closes after {_when(now)}", at)
     for name, value in zip(_FIELDS, row[1:], strict=True):
         if not value.is_finite() or value.adjusted() > 17:
-            return Defect("impossible", f"{name} of {iso(at)} was {value}, needs a finite one below 1e18", at)
+            return Defect("impossible", f"{name} of {_when(at)} was {value}, needs a finite one below 1e18", at)
         if value <= ZERO and name != "volume":
-            return Defect("not_positive", f"{name} of {iso(at)} was {value}, needs a price above zero", at)
+            return Defect("not_positive", f"{name} of {_when(at)} was {value}, needs a price above zero", at)
     if row.volume < ZERO:
-        return Defect("impossible", f"volume of {iso(at)} was {row.volume}, needs zero or more", at)
+        return Defect("impossible", f"volume of {_when(at)} was {row.volume}, needs zero or more", at)
     if row.high < max(row.open, row.close) or row.low > min(row.open, row.close):
         was = f"open {row.open}, high {row.high}, low {row.low}, close {row.close}"
-        return Defect("impossible", f"the bar of {iso(at)} was {was}; needs low <= open, close <= high", at)
+        return Defect("impossible", f"the bar of {_when(at)} was {was}; needs low <= open, close <= high", at)
     return None
 
 
 def _compared(first: Candle, second: Candle) -> str:
     alike = [*map(str, first)] == [*map(str, second)]
     what = "the same values" if alike else f"other values (close {first.close}, then {second.close})"
-    return f"the bar of {iso(first.opened_at)} came twice, with {what}"
+    return f"the bar of {_when(first.opened_at)} came twice, with {what}"
 
 
 def _gaps(stamps: list[int], timeframe_ms: int) -> Iterator[Defect]:
@@ -133,7 +135,7 @@ def _gaps(stamps: list[int], timeframe_ms: int) -> Iterator[Defect]:
         missing = (after - before) // timeframe_ms - 1
         if missing:
             at = before + timeframe_ms
-            yield Defect("gap", f"{_bars(missing)} missing from {iso(at)}", at)
+            yield Defect("gap", f"{_bars(missing)} missing from {_when(at)}", at)
 
 
 def _plateaus(bars: Candles) -> Iterator[Defect]:
@@ -141,22 +143,22 @@ def _plateaus(bars: Candles) -> Iterator[Defect]:
         run = [*group] if quiet else []
         if len(run) >= QUIET_BARS:
             at = run[0].opened_at
-            yield Defect("plateau", f"{_bars(len(run))} without volume from {iso(at)}", at)
+            yield Defect("plateau", f"{_bars(len(run))} without volume from {_when(at)}", at)
     for price, group in groupby(bars, key=lambda bar: bar.close if bar.high == bar.low else None):
         run = [*group] if price is not None else []
         if len(run) >= FLAT_BARS and any(bar.volume for bar in run):
             at = run[0].opened_at
-            yield Defect("plateau", f"{_bars(len(run))} at {price} and nothing else from {iso(at)}", at)
+            yield Defect("plateau", f"{_bars(len(run))} at {price} and nothing else from {_when(at)}", at)
 
 
 def _absurd(bars: Candles) -> Iterator[Defect]:
     for index, bar in enumerate(bars):
         at, before = bar.opened_at, bars[index - 1].close if index else bar.close
         if bar.close > mul(before, _TWO) or before > mul(bar.close, _TWO):
-            yield Defect("absurd", f"close of {iso(at)} was {bar.close} after {before}: a factor over 2", at)
+            yield Defect("absurd", f"close of {_when(at)} was {bar.close} after {before}: a factor over 2", at)
         elif bar.high > mul(bar.low, _TWO):
             was = f"low {bar.low} and high {bar.high}"
-            yield Defect("absurd", f"the bar of {iso(at)} was {was}: a factor over 2", at)
+            yield Defect("absurd", f"the bar of {_when(at)} was {was}: a factor over 2", at)
 
 
 def _lacks(rows: int, sound: int, limit: int) -> Iterator[Defect]:
@@ -182,3 +184,11 @@ def _shortened(found: list[Defect]) -> tuple[Defect, ...]:
 
 def _bars(count: int) -> str:
     return "1 bar" if count == 1 else f"{count} bars"
+
+
+def _when(at: Moment) -> str:
+    """A stranger's stamp as a time, or as it is when no calendar has it (microseconds, say)."""
+    try:
+        return iso(at)
+    except (ValueError, OverflowError, OSError):
+        return f"{at} ms"

@@ -106,8 +106,14 @@ def sellable_after(market: Market, price: Decimal, qty: Decimal, held: Decimal) 
     floor_price = sub(price, percent(price, NOTIONAL_MARGIN_PCT))
     if qty < market.min_qty or mul(qty, floor_price) < market.min_notional:
         return False
-    left = floor_to(add(held, sub(qty, percent(qty, market.fee_pct))), market.step)
-    return left >= market.min_qty and mul(left, floor_price) >= market.min_notional
+    return sellable(market, price, add(held, sub(qty, percent(qty, market.fee_pct))))
+
+
+def sellable(market: Market, price: Decimal, held: Decimal) -> bool:
+    """Whether `held` base is enough for an order at `price`; less is dust."""
+    qty = floor_to(held, market.step)
+    floor_price = sub(price, percent(price, NOTIONAL_MARGIN_PCT))
+    return qty > ZERO and qty >= market.min_qty and mul(qty, floor_price) >= market.min_notional
 
 
 def smallest_cap(market: Market, price: Decimal, max_drift_pct: Decimal) -> Decimal:
@@ -293,8 +299,7 @@ def _minimum(case: Case, qty: Decimal) -> Ruling:
     if case.is_buy:
         ok = qty > ZERO and sellable_after(market, case.price, qty, case.situation.book.base)
     else:
-        floor_price = sub(case.price, percent(case.price, NOTIONAL_MARGIN_PCT))
-        ok = qty >= market.min_qty and qty > ZERO and mul(qty, floor_price) >= market.min_notional
+        ok = sellable(market, case.price, qty)
     return Ruling("minimum", ok, limit, value, qty, qty if ok else ZERO)
 
 

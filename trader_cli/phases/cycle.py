@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from trader_cli.core.errors import (
     BusyError,
@@ -59,16 +59,25 @@ def due_at(ledger: Ledger) -> Moment | None:
     return None if newest is None else newest.wall_at + newest.payload.next_wakeup_secs * 1000
 
 
-def loop(desk: Desk, cycles: int | None = None, until: Moment | None = None) -> Iterator[Cycle | TraderError]:
+def loop(
+    desk: Desk,
+    cycles: int | None = None,
+    until: Moment | None = None,
+    waiting: Callable[[Moment], None] = lambda due: None,
+) -> Iterator[Cycle | TraderError]:
     """Cycles until a count, a moment, a signal or the market's end. Yields what an outlived cycle raised.
+
+    `waiting` is told the moment on the wall that each sleep ends.
 
     Raises what cannot be outlived: a broken ledger or setting, an order that needs a human.
     """
     done = 0
     while (cycles is None or done < cycles) and (until is None or desk.clock.now() < until):
         due = due_at(desk.ledger)
-        if due is not None and not desk.clock.sleep_until(due):
-            return
+        if due is not None:
+            waiting(due)
+            if not desk.clock.sleep_until(due):
+                return
         came = _outlive(desk)
         if came is None:
             return

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from trader_cli.core import accounting
 from trader_cli.core.decimals import sub
 from trader_cli.core.errors import UpstreamError
 from trader_cli.phases.desk import Desk, seen_by
 from trader_cli.schemas.book import Snapshot
 from trader_cli.schemas.decision import Decision
+from trader_cli.schemas.market import Window
 from trader_cli.schemas.planner import Plan
 
 
@@ -22,7 +25,7 @@ def snapshot(desk: Desk, trace_id: str | None = None) -> Snapshot:
     last = desk.ledger.last_snapshot()
     plan = desk.ledger.newest_plan()
     seen = seen_by(desk, plan.observation_id if plan else None, plan.trace_id if plan else "", now)
-    mark = seen.window.price or (last.mark_price if last else None)
+    mark = _mark(seen.window, last)
     if mark is None:
         raise UpstreamError("no sound candle gives a price to mark the book to", "Look: trader plan --dry-run")
     with desk.ledger.transaction() as tx:
@@ -43,6 +46,15 @@ def snapshot(desk: Desk, trace_id: str | None = None) -> Snapshot:
         )
         desk.ledger.snapshot_portfolio(tx, taken)
     return desk.ledger.last_snapshot() or taken
+
+
+def _mark(window: Window, last: Snapshot | None) -> Decimal | None:
+    """The last close; the mark before, when there is none or when the newest bar is an absurd jump."""
+    newest = window.candles[-1].opened_at if window.candles else None
+    jumped = any(defect.kind == "absurd" and defect.at == newest for defect in window.defects)
+    if last is not None and (jumped or window.price is None):
+        return last.mark_price
+    return window.price
 
 
 def _unfinished(desk: Desk, plan: Decision[Plan] | None) -> str | None:

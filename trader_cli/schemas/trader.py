@@ -11,7 +11,7 @@ from trader_cli.schemas.policy import CATALOGUE
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """`action` BUY, SELL or HOLD; `qty` in base (0 for HOLD); `confidence` 0..1; `hypothesis` at most 120 characters."""
+    """`action` BUY, SELL or HOLD; `qty` in base (0 for HOLD); `confidence` 0..1; `hypothesis` up to 120 characters."""
 
     action: str
     qty: Decimal

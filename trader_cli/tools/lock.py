@@ -40,10 +40,17 @@ class FileLock:
         except BaseException:
             os.close(fd)
             raise
-        os.truncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        self._sign(fd)
         self._fd = fd
         return self
+
+    @staticmethod
+    def _sign(fd: int) -> None:
+        """Leave our process id for messages, unless it stands there already: a loop takes its lock often."""
+        name = f"{os.getpid()}\n".encode()
+        if os.pread(fd, 32, 0) != name:
+            os.truncate(fd, 0)
+            os.pwrite(fd, name, 0)
 
     def _take(self, fd: int) -> None:
         deadline = time.monotonic() + self._wait_secs

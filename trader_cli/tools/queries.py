@@ -17,7 +17,8 @@ SELECT p.id AS plan_id, p.ts_utc, p.trace_id,
   json_extract(t.payload_json, '$.qty') AS qty,
   json_extract(t.payload_json, '$.confidence') AS confidence,
   json_extract(t.payload_json, '$.policy_id') AS policy,
-  json_extract(j.payload_json, '$.decision') AS verdict,
+  CASE WHEN json_extract(t.payload_json, '$.action') <> 'HOLD' THEN json_extract(j.payload_json, '$.decision') END
+    AS verdict,
   (SELECT e.state FROM order_events AS e WHERE e.client_order_id = o.client_order_id ORDER BY e.id DESC LIMIT 1)
     AS order_state,
   x.qty AS filled, x.price AS price,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from trader_cli.core.accounting import average_price
-from trader_cli.core.decimals import brief, text
+from trader_cli.core.decimals import text
 from trader_cli.core.moments import iso
 from trader_cli.schemas.cycle import Cycle
 from trader_cli.views.steps import (
@@ -18,27 +18,51 @@ from trader_cli.views.steps import (
     verdict_document,
 )
 
-HEADER = f"{'TIME (UTC)':<14} {'TRACE':<8} {'PROPOSAL':<18} {'VERDICT':<8} {'FILL':<22} {'EQUITY':>12}  WHY"
+_TIME, _TRACE, _VERDICT, _FILL = 11, 8, 7, 18
+_FIXED = _TIME + _TRACE + _VERDICT + _FILL + 4
+_LEAST = 24
 
 
-def cycle_line(came: Cycle) -> str:
-    """Time, trace, what was proposed, ruled and filled, equity, and why."""
-    said, ruled, order = came.proposal.payload, came.verdict.payload, came.execution.order
-    if came.plan.payload.mode == "OBSERVE":
-        proposal, why = "OBSERVE", came.plan.cause or said.hypothesis
-    else:
-        proposal = said.action if said.action == "HOLD" else f"{said.action} {text(said.qty)}"
-        why = said.hypothesis if said.action == "HOLD" or order else came.execution.reason or ruled.notes
-    verdict = "-" if said.action == "HOLD" else ruled.decision
-    fill = "-"
-    if order is not None:
-        executed = order.executed_qty
-        fill = order.state.value
-        if executed:
-            fill = f"{text(executed)} @ {brief(average_price(order.quote_qty, executed))[:10]}"
-    equity = f"{came.snapshot.equity:.2f}" if came.snapshot else "-"
-    stamp = iso(came.plan.at)[5:19].replace("T", " ")
-    return f"{stamp:<14} {short(came.trace_id)} {proposal:<18} {verdict:<8} {fill:<22} {equity:>12}  {why}"
+def header(width: int) -> str:
+    """The names of a cycle line's columns on a terminal of `width` columns."""
+    return _line("TIME (UTC)", "TRACE", "PROPOSAL", "VERDICT", "FILL", width)
+
+
+def cycle_line(came: Cycle, width: int) -> str:
+    """Time, trace, what was proposed and why, what was ruled and filled; the reason is cut to fit `width`."""
+    stamp, trace, action, verdict, fill, _, why = cycle_cells(came)
+    return _line(stamp[5:16].replace("T", " "), short(trace), f"{action}  {why}", verdict, fill, width)
+
+
+def cycle_cells(came: Cycle) -> tuple[str, ...]:
+    """The same for a pipe, whole: time, trace, action, verdict, fill, equity, why."""
+    said, order = came.proposal.payload, came.execution.order
+    observing = came.plan.payload.mode == "OBSERVE"
+    action = "OBSERVE" if observing else said.action if said.action == "HOLD" else f"{said.action} {text(said.qty)}"
+    why = (came.plan.cause if observing else None) or said.hypothesis
+    if said.action != "HOLD" and order is None:
+        why = came.execution.reason or why
+    verdict = "-" if said.action == "HOLD" else came.verdict.payload.decision
+    equity = "-" if came.snapshot is None else text(came.snapshot.equity)
+    return iso(came.plan.at), came.trace_id, action, verdict, _fill(came), equity, why
+
+
+def _fill(came: Cycle) -> str:
+    order = came.execution.order
+    if order is None:
+        return "-"
+    executed = order.executed_qty
+    if not executed:
+        return order.state.value
+    price = f"{average_price(order.quote_qty, executed):.8g}"
+    return f"{text(executed)} @ {price.rstrip('0').rstrip('.') if '.' in price else price}"
+
+
+def _line(stamp: str, trace: str, proposal: str, verdict: str, fill: str, width: int) -> str:
+    room = max(_LEAST, width - _FIXED)
+    if len(proposal) > room:
+        proposal = proposal[: room - 1] + "~"
+    return f"{stamp:<{_TIME}} {trace:<{_TRACE}} {proposal:<{room}} {verdict:<{_VERDICT}} {fill}".rstrip()
 
 
 def cycle_document(came: Cycle, dry_run: bool) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from trader_cli.schemas.check import Check
@@ -12,8 +13,12 @@ from trader_cli.views.output import Column
 Rows = Sequence[dict[str, Any]]
 
 
-def _number(value: str) -> str:
-    return value[:12]
+def _price(value: str) -> str:
+    return f"{float(value):.8g}"
+
+
+def _money(value: str) -> str:
+    return f"{Decimal(value):.2f}"
 
 
 def _confidence(value: float) -> str:
@@ -21,19 +26,19 @@ def _confidence(value: float) -> str:
 
 
 CYCLES = (
-    Column("ts_utc", "TIME (UTC)", brief=lambda value: value[5:19].replace("T", " ")),
+    Column("ts_utc", "TIME (UTC)", brief=lambda value: value[5:16].replace("T", " ")),
     Column("trace_id", "TRACE", brief=lambda value: value[:8]),
-    Column("mode", "MODE"),
+    Column("mode", "MODE", gives_way=4),
     Column("action", "ACTION"),
     Column("qty", "QTY", number=True),
-    Column("confidence", "CONF", number=True, brief=_confidence),
-    Column("policy", "POLICY"),
+    Column("confidence", "CONF", number=True, brief=_confidence, gives_way=7),
+    Column("policy", "POLICY", gives_way=2),
     Column("verdict", "VERDICT"),
-    Column("order_state", "ORDER"),
-    Column("filled", "FILLED", number=True),
-    Column("price", "PRICE", number=True, brief=_number),
-    Column("equity", "EQUITY", number=True, brief=_number),
-    Column("why", "WHY", brief=lambda value: value[:60]),
+    Column("order_state", "ORDER", gives_way=5),
+    Column("filled", "FILLED", number=True, gives_way=8),
+    Column("price", "PRICE", number=True, brief=_price, gives_way=3),
+    Column("equity", "EQUITY", number=True, brief=_money, gives_way=6),
+    Column("why", "WHY", fills=True, gives_way=1),
 )
 
 
@@ -60,7 +65,8 @@ def trace_lines(whole: dict[str, list[dict[str, Any]]], chain: Rows, prompts: Ro
         )
     if chain:
         lines.append(
-            f"chain links {chain[0]['seq']}-{chain[-1]['seq']}  {chain[0]['prev_hash'][:12]} -> {chain[-1]['hash'][:12]}"
+            f"chain links {chain[0]['seq']}-{chain[-1]['seq']}  "
+            f"{chain[0]['prev_hash'][:12]} -> {chain[-1]['hash'][:12]}"
         )
     for call in whole["model_calls"] if prompts else ():
         lines += [

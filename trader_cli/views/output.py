@@ -7,6 +7,7 @@ nothing is ever parsed as Rich markup. A closed stdout or stderr never crashes a
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -32,12 +33,22 @@ class Column:
         title: the header on a terminal; the key in capitals when empty.
         number: right-aligned, never cut.
         brief: how a terminal shows the value; pipes and JSON always get all of it.
+        gives_way: on a terminal too narrow for all, the columns with the highest number are left out first;
+            0 stays always.
+        fills: takes the room that is left on a terminal, and is cut there.
     """
 
     key: str
     title: str = ""
     number: bool = False
     brief: Callable[[Any], str] | None = None
+    gives_way: int = 0
+    fills: bool = False
+
+    @property
+    def heading(self) -> str:
+        """The header on a terminal."""
+        return self.title or self.key.upper()
 
 
 def clean(text: str) -> str:
@@ -71,16 +82,34 @@ class Output:
         self.quiet = quiet
         self.color = color
         self.closed = False
+        self._passing = 0
+
+    def passing(self, text: str) -> None:
+        """A line on a terminal's stderr that the next output takes the place of: what is waited for."""
+        if self.quiet or self.json or not (self.is_terminal and _isatty(sys.stderr)):
+            return
+        self._wipe()
+        line = clean(text)[: shutil.get_terminal_size().columns - 1]
+        _to_stderr(line)
+        self._passing = len(line)
+
+    def _wipe(self) -> None:
+        if self._passing:
+            _to_stderr("\r" + " " * self._passing + "\r")
+            self._passing = 0
 
     @property
     def is_terminal(self) -> bool:
         """Whether a person looks at stdout."""
         return _isatty(sys.stdout)
 
-    def record(self, doc: Mapping[str, Any], lines: Iterable[str] = ()) -> None:
-        """The result: with --json `doc` on one line, its "schema" first; else `lines`."""
+    def record(self, doc: Mapping[str, Any], lines: Iterable[str] = (), cells: Sequence[Any] = ()) -> None:
+        """The result: with --json `doc` on one line, its "schema" first; in a pipe `cells` if given; else `lines`."""
         if self.json:
             self._write(_dumps({"schema": doc["schema"], **doc}) + "\n")
+        elif cells and not self.is_terminal:
+            if not self.quiet:
+                self._write("\t".join(_cell(value) for value in cells) + "\n")
         else:
             self.lines(*lines)
 
@@ -107,10 +136,12 @@ class Output:
     def say(self, text: str) -> None:
         """A word for people, on stderr; nothing with -q."""
         if not self.quiet:
+            self._wipe()
             _to_stderr(clean_lines(text) + "\n")
 
     def warn(self, text: str) -> None:
         """A warning on stderr, also with -q."""
+        self._wipe()
         _to_stderr(f"Warning: {clean_lines(text)}\n")
 
     def ask(self, question: str, default: str) -> str:
@@ -124,6 +155,7 @@ class Output:
     def _write(self, text: str) -> None:
         if self.closed:
             raise OutputClosedError
+        self._wipe()
         try:
             write(text)
         except BrokenPipeError:
@@ -134,25 +166,56 @@ class Output:
                 "What the command did stands in the ledger; look with: trader ledger show",
             ) from error
 
+    @property
+    def width(self) -> int | None:
+        """The columns of the terminal that stdout is, or None for a pipe or a file."""
+        return shutil.get_terminal_size().columns if self.is_terminal else None
+
     def _drawn(self, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> str:
         """A table for a terminal; numbers are folded before they are ever cut."""
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text
 
+        shown = fitting(columns, rows, self.width or 80)
+        room = (self.width or 80) - sum(_breadth(column, rows) for column in shown if not column.fills)
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        lines = [[_brief(column, row.get(column.key)) for column in columns] for row in rows]
-        for at, column in enumerate(columns):
-            title = Text(column.title or column.key.upper())
-            widest = max(len(line[at]) for line in lines) if column.number else None
-            justify: Any = "right" if column.number else "left"
-            table.add_column(title, justify=justify, no_wrap=column.number, overflow="fold", min_width=widest)
-        for line in lines:
-            table.add_row(*(Text(cell) for cell in line))
+        for column in shown:
+            table.add_column(
+                Text(column.heading),
+                justify="right" if column.number else "left",
+                no_wrap=True,
+                overflow="ellipsis" if column.fills else "fold",
+                min_width=None if column.fills else _breadth(column, rows) - 2,
+                max_width=max(room, _FILLING) if column.fills else None,
+            )
+        for row in rows:
+            table.add_row(*(Text(_brief(column, row.get(column.key))) for column in shown))
         console = Console(file=sys.stdout, color_system="auto" if self.color else None)
         with console.capture() as drawn:
             console.print(table)
         return drawn.get()
+
+
+def fitting(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], width: int) -> list[Column]:
+    """The columns that a terminal of `width` has room for: those that give way are left out, highest number first."""
+    shown = list(columns)
+    while len(shown) > 1 and sum(_breadth(column, rows) for column in shown) > width:
+        last = max(shown, key=lambda column: column.gives_way)
+        if last.gives_way == 0:
+            break
+        shown.remove(last)
+    return shown
+
+
+_FILLING = 20
+"""What a column that fills the rest needs at least."""
+
+
+def _breadth(column: Column, rows: Sequence[Mapping[str, Any]]) -> int:
+    widest = max((len(_brief(column, row.get(column.key))) for row in rows), default=0)
+    wanted = min(widest, _FILLING) if column.fills else widest
+    return max(wanted, len(column.heading)) + 2
 
 
 def report(error: TraderError, *, name: str = "", as_json: bool = False) -> None:

@@ -23,6 +23,9 @@ LEVELS = 5
 LEVEL_SHARE = Decimal("0.002")
 """The book has five levels a side; each holds this share of the bar's volume, one slippage apart."""
 
+JUMP = Decimal(2)
+"""An open this many times the last close, or its inverse, is a misprint or another coin: nothing fills there."""
+
 FEE_QUANTUM = Decimal("1e-8")
 _BPS = Decimal("0.0001")
 
@@ -130,6 +133,9 @@ class PaperExchange:
             raise Refusal("-1013", "Market is closed.")
         if bar.open < mul(self._rules.tick, Decimal(100)):
             raise Refusal("-1013", "Filter failure: PRICE_FILTER")  # the tick would be more than 1 % of the price
+        last = self._source.closed(1, intent.at)
+        if not last or not last[-1].close / JUMP <= bar.open <= last[-1].close * JUMP:
+            raise Refusal("-1013", "Filter failure: PERCENT_PRICE_BY_SIDE")
         return bar
 
     def _check(self, intent: Intent, bar: Candle) -> None:

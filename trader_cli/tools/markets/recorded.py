@@ -154,7 +154,8 @@ def _scan(path: Path, content: bytes) -> tuple[array[int], array[int]]:
     stamps, rows, latest = array("q"), array("Q"), -1
     begin, stop = _body(path, content)
     for row in _ROW.finditer(content, begin, stop):
-        if row.start() != begin:
+        start, end = row.span()
+        if start != begin:
             break
         stamp = int(row[1])
         if stamp < latest:
@@ -162,7 +163,7 @@ def _scan(path: Path, content: bytes) -> tuple[array[int], array[int]]:
             raise _malformed(path, len(stamps) + 2, problem, "sort the rows by time")
         stamps.append(stamp)
         rows.append(begin)
-        begin, latest = row.end(), stamp
+        begin, latest = end, stamp
     if begin < stop:
         line = content[begin:stop].partition(b"\n")[0]
         raise _malformed(path, len(stamps) + 2, _complaint(line))

@@ -1,0 +1,227 @@
+"""Ledgers for the tests: one grown through the whole desk and copied for each test; and how a stranger edits one.
+
+The minds are scripted by the name of the trace, so that few cycles hold every kind of row (orders that
+fill whole and in part, revised and refused ones, replies that cannot be used) whatever the policies are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from trader_cli.config import Settings
+from trader_cli.core.decimals import dec, floor_to, text
+from trader_cli.core.moments import Moment, parse_iso
+from trader_cli.core.ports import Exchange
+from trader_cli.phases.cycle import loop
+from trader_cli.phases.desk import Desk, Minds
+from trader_cli.schemas.book import Balances
+from trader_cli.schemas.cycle import Cycle
+from trader_cli.schemas.market import CandleBatch, Market, Quote
+from trader_cli.schemas.order import Absent, Intent, Report
+from trader_cli.schemas.question import Agent, Answer, Question
+from trader_cli.tools.ledger import Ledger
+from trader_cli.tools.verification import verify
+from trader_cli.wiring import Bench, open_desk
+
+CYCLES = 60
+WALL = parse_iso("2026-11-25T12:00:00Z")
+STRATEGIES = [{"policy_id": "ma_trend", "params": {"fast": 9, "slow": 34}}]
+
+
+def wall() -> Moment:
+    """A wall clock that stands still."""
+    return WALL
+
+
+class Script:
+    """A mind that trades often. What it says follows from the trace's name and the facts, never from earlier calls."""
+
+    name = "rules"
+
+    def answer(self, question: Question) -> Answer:
+        dice = int(question.trace_id[:8], 16)
+        if question.agent is Agent.PLANNER:
+            said: dict[str, Any] = {
+                "mode": "TRADE" if dice % 10 else "OBSERVE",
+                "explore_ratio": 0.25,
+                "next_wakeup_secs": 300,
+                "strategies": STRATEGIES,
+            }
+        elif question.agent is Agent.TRADER:
+            if dice % 11 == 1:
+                return Answer(self.name, "ok", "I would rather say nothing.")
+            said = self._propose(question.facts, dice)
+        else:
+            said = self._judge(question.facts, dice)
+        return Answer(self.name, "ok", json.dumps(said))
+
+    @staticmethod
+    def _propose(facts: dict[str, Any], dice: int) -> dict[str, Any]:
+        room = facts["room"]
+        buy, sell, step = dec(room["max_buy"]), dec(room["max_sell"]), dec(room["step"])
+        action = ("BUY", "SELL", "HOLD")[dice % 3] if sell else ("BUY", "HOLD")[dice % 2]
+        share = Decimal(1) if action == "SELL" and dice % 4 == 0 else Decimal("0.04")
+        qty = floor_to((sell if action == "SELL" else buy) * share, step)
+        return {
+            "action": action if qty else "HOLD",
+            "qty": text(qty) if action != "HOLD" else "0",
+            "policy_id": "ma_trend",
+            "hypothesis": f"the dice say {dice % 12}",
+            "confidence": 0.625,
+        }
+
+    @staticmethod
+    def _judge(facts: dict[str, Any], dice: int) -> dict[str, Any]:
+        law = facts["law"]
+        half = floor_to(dec(law["allowed_qty"]) / 2, dec(law["step"]))
+        revise = dice % 5 == 0 and half >= dec(law["min_qty"])
+        return {
+            "decision": "REVISE" if revise else "APPROVE",
+            "revised_qty": text(half) if revise else None,
+            "violations": ["size"] if revise else [],
+            "notes": "half of it" if revise else "as proposed",
+        }
+
+
+class Mute:
+    """An exchange that takes every order and whose answer is then lost; `submitted` counts. Asking fails as well."""
+
+    name = "mute"
+
+    def __init__(self, inner: Exchange) -> None:
+        self._inner = inner
+        self.submitted: list[str] = []
+
+    def market(self) -> Market:
+        return self._inner.market()
+
+    def candles(self, limit: int, now: Moment) -> CandleBatch:
+        return self._inner.candles(limit, now)
+
+    def quote(self, now: Moment) -> Quote:
+        return self._inner.quote(now)
+
+    def balances(self) -> Balances:
+        return self._inner.balances()
+
+    def submit(self, intent: Intent) -> Report:
+        self.submitted.append(intent.client_order_id)
+        self._inner.submit(intent)
+        raise TimeoutError("the answer was lost")
+
+    def find(self, intent: Intent) -> Report | Absent:
+        return Absent(final=False, evidence="not seen yet")
+
+
+def settings(path: Path, **changes: Any) -> Settings:
+    """What the grown ledgers are pinned to: a rich account on a market that moves."""
+    asked: dict[str, Any] = {"paper_balance_usdt": Decimal(1_000_000), "max_orders_per_day": 1000, "simulated_seed": 3}
+    return Settings(db_path=path, **(asked | changes))
+
+
+@contextmanager
+def scripted_desk(path: Path, dry_run: bool = False, **changes: Any) -> Iterator[Desk]:
+    """A desk over the ledger at `path`, with the scripted minds."""
+    mind = Script()
+    with open_desk(settings(path, **changes), Bench(dry_run=dry_run, fast=True)) as desk:
+        yield replace(desk, minds=Minds(mind, mind, mind))
+
+
+def grow(path: Path, cycles: int, **changes: Any) -> list[Cycle]:
+    """Run some cycles on the ledger at `path`."""
+    with scripted_desk(path, **changes) as desk:
+        done = [one for one in loop(desk, cycles=cycles) if isinstance(one, Cycle)]
+    assert len(done) == cycles
+    return done
+
+
+@cache
+def _grown(cycles: int) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "agent.db"
+        grow(path, cycles)
+        assert not path.with_name("agent.db-wal").exists()
+        return path.read_bytes()
+
+
+def ledger_at(path: Path, cycles: int = CYCLES) -> Path:
+    """A copy of the grown ledger, closed, at `path`."""
+    path.write_bytes(_grown(cycles))
+    path.chmod(0o600)
+    return path
+
+
+@contextmanager
+def plain(path: Path) -> Iterator[sqlite3.Connection]:
+    """The file as another program opens it: no lock of ours, no checks, every statement its own transaction."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        yield db
+
+
+@contextmanager
+def tampering(path: Path) -> Iterator[sqlite3.Connection]:
+    """The file as a forger edits it: the triggers are dropped first and put back word for word."""
+    with plain(path) as db:
+        triggers = db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name").fetchall()
+        for name, _ in triggers:
+            db.execute(f"DROP TRIGGER {name}")
+        yield db
+        for _, sql in triggers:
+            db.execute(sql)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Ledger]:
+    """The ledger, read-only."""
+    with closing(Ledger.open_reader(path, wall)) as ledger:
+        yield ledger
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Ledger]:
+    """The ledger with the writer lock held."""
+    with closing(Ledger.open_writer(path, wall, 0.0)) as ledger, ledger.writing(0.0):
+        yield ledger
+
+
+def failures(path: Path) -> dict[str, tuple[str, ...]]:
+    """The checks that `verify` fails, by name, with what they say."""
+    with reading(path) as ledger:
+        return {check.name: check.problems for check in verify(ledger) if not check.ok}
+
+
+def rows(path: Path, sql: str, *values: Any) -> list[Any]:
+    """What a query finds."""
+    with plain(path) as db:
+        return db.execute(sql, values).fetchall()
+
+
+def one(path: Path, sql: str, *values: Any) -> Any:
+    """The one row a query finds; the test needs it to be there."""
+    found = rows(path, sql, *values)
+    assert found, f"the grown ledger has no row for: {sql}"
+    return found[0]
+
+
+def sha256(path: Path) -> str:
+    """The hash of a file's bytes, of nothing if there is none.
+
+    Another process reads them: a close of the file in this one would drop SQLite's locks on it.
+    """
+    if not path.exists():
+        return hashlib.sha256().hexdigest()
+    code = "import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], 'rb').read()).hexdigest())"
+    done = subprocess.run([sys.executable, "-ISc", code, str(path)], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
