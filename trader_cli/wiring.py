@@ -83,10 +83,11 @@ def at_desk(settings: Settings, bench: Bench = Bench()) -> Iterator[Desk]:
 
 @contextmanager
 def open_reader(settings: Settings) -> Iterator[Ledger]:
-    """The ledger, read-only. NotFoundError when there is none; creates nothing."""
+    """The ledger as it stands now, read-only. NotFoundError when there is none; creates nothing."""
     ledger = Ledger.open_reader(settings.db_path, wall_now)
     try:
-        yield ledger
+        with ledger.steady():
+            yield ledger
     finally:
         ledger.close()
 

@@ -40,7 +40,7 @@ def step_desk(g: Globals, dry_run: bool, wait_secs: float = 5.0) -> Iterator[Des
 
 def signals(g: Globals) -> Signals:
     """SIGINT, SIGTERM and SIGHUP taken over for the rest of the process."""
-    taken = Signals(g.out.say)
+    taken = Signals(g.out.interject)
     taken.install()
     return taken
 

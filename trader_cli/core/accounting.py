@@ -51,7 +51,7 @@ def released_cost(book: Book, sold: Decimal) -> Decimal:
     """The part of the cost that leaves with `sold` base."""
     if sold >= book.base:
         return book.cost
-    return div(mul(book.cost, sold), book.base)
+    return min(div(mul(book.cost, sold), book.base), book.cost)  # rounding up must not release more than all
 
 
 def value(base: Decimal, mark: Decimal) -> Decimal:

@@ -25,7 +25,10 @@ def parse_iso(value: str) -> Moment:
     Raises ValueError.
     """
     stamp = datetime.fromisoformat(value)
-    stamp = stamp.replace(tzinfo=UTC) if stamp.tzinfo is None else stamp.astimezone(UTC)
+    try:
+        stamp = stamp.replace(tzinfo=UTC) if stamp.tzinfo is None else stamp.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"needs a time of the calendar, was {value!r}") from None
     delta = stamp - datetime.fromtimestamp(0, UTC)
     return (delta.days * 86_400 + delta.seconds) * 1000 + delta.microseconds // 1000
 

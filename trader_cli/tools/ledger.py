@@ -6,9 +6,8 @@ text, moments as ISO-8601; a record that comes back equals the one that was writ
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from decimal import Decimal
 from pathlib import Path
@@ -16,26 +15,36 @@ from typing import Any, NamedTuple
 
 from trader_cli.core import accounting
 from trader_cli.core.audit import text_sha256
-from trader_cli.core.decimals import ZERO, dec, sub, text
-from trader_cli.core.errors import ConfigError, LedgerError, NotFoundError
+from trader_cli.core.decimals import dec, text
+from trader_cli.core.errors import ConfigError, NotFoundError
 from trader_cli.core.moments import Moment, day_start, iso, parse_iso
 from trader_cli.schemas.book import Book, Snapshot
-from trader_cli.schemas.decision import Decision, Review, Ruling
+from trader_cli.schemas.decision import Decision
 from trader_cli.schemas.judge import Verdict
 from trader_cli.schemas.market import Candle, Defect, Features, Observation, Window
-from trader_cli.schemas.order import SETTLED, Fill, Intent, Order, OrderState, Outcome, Side
+from trader_cli.schemas.order import Side
 from trader_cli.schemas.planner import Plan
 from trader_cli.schemas.question import Agent, Answer, Question
 from trader_cli.schemas.situation import History, Owner, TradingState
 from trader_cli.schemas.trader import Proposal
-from trader_cli.tools.store import Store, Transaction
+from trader_cli.tools import chain
+from trader_cli.tools.orders import OrderStore, missing
+from trader_cli.tools.rows import (
+    DECISIONS,
+    FILLS,
+    SNAPSHOTS,
+    bars_sha256,
+    candle_texts,
+    dumps,
+    read_decision,
+    read_fill,
+    read_snapshot,
+    review_document,
+    storable,
+)
+from trader_cli.tools.store import Transaction
 
 _BARS_KEPT = 4_096
-
-
-def dumps(document: Any) -> str:
-    """Compact ASCII JSON, as every JSON column holds it."""
-    return json.dumps(document, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
 
 
 class _Bar(NamedTuple):
@@ -46,7 +55,7 @@ class _Bar(NamedTuple):
     texts: tuple[str, ...]
 
 
-class Ledger(Store):
+class Ledger(OrderStore):
     """A store that knows what its rows mean."""
 
     def __init__(self, db: Any, path: Path | None, wall: Callable[[], Moment]) -> None:
@@ -237,7 +246,7 @@ class Ledger(Store):
 
     def decision(self, row_id: int) -> tuple[Agent, Decision[Any]]:
         """One decision by id. Raises NotFoundError."""
-        return self._one_decision("id = ?", row_id) or _missing(f"decision {row_id}")
+        return self._one_decision("id = ?", row_id) or missing(f"decision {row_id}")
 
     def newest_plan(self) -> Decision[Plan] | None:
         """The newest plan: the newest trace begins with it."""
@@ -264,30 +273,10 @@ class Ledger(Store):
         return found[1] if found else None
 
     def _one_decision(self, where: str, *values: Any) -> tuple[Agent, Decision[Any]] | None:
-        row = self.db.execute(
-            "SELECT id, ts_utc, agent, trace_id, payload_json, plan_id, proposal_id, source, cause, observation_id, "
-            f"prompt_sha256, law_json, wake_at, wall_ts FROM decisions WHERE {where} ORDER BY id DESC LIMIT 1",
-            values,
-        ).fetchone()
+        row = self.db.execute(f"{DECISIONS} WHERE {where} ORDER BY id DESC LIMIT 1", values).fetchone()
         if row is None:
             return None
-        agent = Agent(row[2])
-        kind = {Agent.PLANNER: Plan, Agent.TRADER: Proposal, Agent.JUDGE: Verdict}[agent]
-        return agent, Decision(
-            id=row[0],
-            trace_id=row[3],
-            at=parse_iso(row[1]),
-            wall_at=parse_iso(row[13]),
-            source=row[7],
-            cause=row[8],
-            payload=kind.from_payload(json.loads(row[4])),  # type: ignore[attr-defined]
-            plan_id=row[5],
-            proposal_id=row[6],
-            observation_id=row[9],
-            prompt_sha256=row[10],
-            wake_at=None if row[12] is None else parse_iso(row[12]),
-            review=None if row[11] is None else read_review(json.loads(row[11])),
-        )
+        return read_decision(row)
 
     def has_snapshot(self, trace_id: str) -> bool:
         """Whether a trace reached its end."""
@@ -301,152 +290,6 @@ class Ledger(Store):
         if row is None:
             return began
         return parse_iso(row[1]) if self.has_snapshot(row[2]) else parse_iso(row[0])
-
-    # --- orders ------------------------------------------------------------------------------
-
-    def reserve(self, tx: Transaction, intent: Intent, review: Review, trace_id: str | None) -> None:
-        """Write an order down before it is sent."""
-        tx.insert(
-            "orders",
-            ts_utc=iso(intent.at),
-            client_order_id=intent.client_order_id,
-            proposal_id=intent.proposal_id,
-            verdict_id=intent.verdict_id,
-            origin=intent.origin,
-            trace_id=trace_id,
-            symbol=intent.symbol,
-            side=intent.side.value,
-            qty=text(intent.qty),
-            worst_price=text(intent.worst_price),
-            reserved_quote=text(intent.reserved_quote),
-            recv_window_ms=intent.recv_window_ms,
-            law_json=dumps(review_document(review)),
-        )
-        self._log_order_event(tx, intent.client_order_id, None, OrderState.INTENT, None, {}, intent.at)
-        self.db.execute("INSERT INTO open_orders VALUES (?)", (intent.client_order_id,))
-
-    def settle(self, order: Order, outcome: Outcome, at: Moment) -> Order:
-        """Book what is proved of an order, in one commit: event, fills, trade. Unproved states are events only.
-
-        Waits up to a minute for a locked file: an order may be out there.
-        """
-        intent = order.intent
-        report = outcome.report
-        with self.patient(), self.transaction() as tx:
-            order_id = report.exchange_order_id if report else None
-            self._log_order_event(
-                tx, intent.client_order_id, order.state, outcome.state, order_id, outcome.evidence, at
-            )
-            if outcome.state in (OrderState.FILLED, OrderState.PARTIAL) and report is not None:
-                for fill in report.fills:
-                    self._log_fill(tx, intent.client_order_id, fill)
-                self.log_trade(tx, intent, outcome, at)
-            if outcome.state in SETTLED:
-                self.db.execute("DELETE FROM open_orders WHERE client_order_id = ?", (intent.client_order_id,))
-        return self._order("client_order_id = ?", intent.client_order_id) or _missing("the order just settled")
-
-    def log_trade(self, tx: Transaction, intent: Intent, outcome: Outcome, at: Moment) -> int:
-        """The specification's row of an executed order: quantity, average price and fee from its fills."""
-        report = outcome.report
-        if report is None or not report.fills:
-            raise LedgerError("an executed order needs fills", "This is a bug.")
-        qty = sum((fill.qty for fill in report.fills), ZERO)
-        quote_qty = sum((fill.quote_qty for fill in report.fills), ZERO)
-        assets = {fill.fee_asset for fill in report.fills}
-        whole = outcome.state is OrderState.FILLED
-        trace = self.db.execute(
-            "SELECT trace_id FROM orders WHERE client_order_id = ?", (intent.client_order_id,)
-        ).fetchone()
-        return tx.insert(
-            "trades",
-            ts_utc=iso(at),
-            symbol=intent.symbol,
-            side=intent.side.value,
-            qty=text(qty),
-            price=text(accounting.average_price(quote_qty, qty)),
-            fee=text(sum((fill.fee for fill in report.fills), ZERO)) if len(assets) == 1 else None,
-            order_id=report.exchange_order_id,
-            idempotency_key=intent.client_order_id,
-            proposal_id=intent.proposal_id,
-            status="FILLED" if whole else "PARTIALLY_FILLED",
-            fee_asset=next(iter(assets)) if len(assets) == 1 else None,
-            quote_qty=text(quote_qty),
-            trace_id=trace[0] if trace else None,
-        )
-
-    def _log_order_event(
-        self,
-        tx: Transaction,
-        client_order_id: str,
-        before: OrderState | None,
-        state: OrderState,
-        exchange_order_id: str | None,
-        evidence: dict[str, str | None],
-        at: Moment,
-    ) -> None:
-        tx.insert(
-            "order_events",
-            ts_utc=iso(at),
-            client_order_id=client_order_id,
-            from_state=None if before is None else before.value,
-            state=state.value,
-            exchange_order_id=exchange_order_id,
-            evidence_json=dumps(evidence),
-        )
-
-    def _log_fill(self, tx: Transaction, client_order_id: str, fill: Fill) -> None:
-        tx.insert(
-            "fills",
-            ts_utc=iso(fill.at),
-            client_order_id=client_order_id,
-            trade_id=fill.trade_id,
-            qty=text(fill.qty),
-            price=text(fill.price),
-            quote_qty=text(fill.quote_qty),
-            fee=text(fill.fee),
-            fee_asset=fill.fee_asset,
-            fee_quote=text(fill.fee_quote),
-        )
-
-    def open_orders(self) -> tuple[Order, ...]:
-        """Orders without a proof, oldest first."""
-        ids = self.db.execute(
-            "SELECT o.client_order_id FROM open_orders AS o JOIN orders USING (client_order_id) ORDER BY orders.id"
-        ).fetchall()
-        found = (self._order("client_order_id = ?", one) for (one,) in ids)
-        return tuple(order for order in found if order is not None)
-
-    def order_of_verdict(self, verdict_id: int) -> Order | None:
-        """The order that carried out a verdict."""
-        return self._order("verdict_id = ?", verdict_id)
-
-    def order_of_trace(self, trace_id: str) -> Order | None:
-        """The order of a trace."""
-        return self._order("trace_id = ?", trace_id)
-
-    def _order(self, where: str, value: Any) -> Order | None:
-        row = self.db.execute(
-            "SELECT client_order_id, proposal_id, verdict_id, symbol, side, qty, worst_price, reserved_quote, ts_utc, "
-            f"recv_window_ms, origin FROM orders WHERE {where} ORDER BY id DESC LIMIT 1",
-            (value,),
-        ).fetchone()
-        if row is None:
-            return None
-        intent = Intent(
-            row[0], row[1], row[2], row[3], Side(row[4]), dec(row[5]), dec(row[6]), dec(row[7]), parse_iso(row[8]),
-            row[9], row[10],
-        )  # fmt: skip
-        event = self.db.execute(
-            "SELECT state, exchange_order_id, evidence_json FROM order_events WHERE client_order_id = ? "
-            "ORDER BY id DESC LIMIT 1",
-            (row[0],),
-        ).fetchone()
-        return Order(intent, OrderState(event[0]), event[1], self.fills_of(row[0]), json.loads(event[2]))
-
-    def fills_of(self, client_order_id: str) -> tuple[Fill, ...]:
-        """An order's fills, in the order they were booked."""
-        rows = self.db.execute(f"{_FILLS} WHERE f.client_order_id = ? ORDER BY f.id", (client_order_id,))
-        return tuple(read_fill(row) for row in rows)
 
     # --- the book ----------------------------------------------------------------------------
 
@@ -466,11 +309,10 @@ class Ledger(Store):
             "SELECT data_json FROM events WHERE kind = 'DEPOSIT' AND link > ? ORDER BY id", (link,)
         ):
             book = accounting.deposit(book, dec(json.loads(content)["amount"]))
-        newest = self.db.execute("SELECT link FROM fills ORDER BY id DESC LIMIT 1").fetchone()
-        if newest is None or newest[0] <= link:
+        first = chain.first_id(self.db, "fills", link + 1)
+        if first is None:
             return book
-        first = self._first_id("fills", link + 1, self.db.execute("SELECT max(id) FROM fills").fetchone()[0])
-        for row in self.db.execute(f"{_FILLS} WHERE f.id >= ? ORDER BY f.id", (first,)):
+        for row in self.db.execute(f"{FILLS} WHERE f.id >= ? ORDER BY f.id", (first,)):
             book = accounting.fold(book, Side(row[0]), read_fill(row), base, quote)
         return book
 
@@ -498,14 +340,8 @@ class Ledger(Store):
 
     def last_snapshot(self) -> Snapshot | None:
         """The newest snapshot."""
-        row = self.db.execute(
-            "SELECT id, trace_id, ts_utc, symbol, deposits_usdt, balance_usdt, balance_btc, cost_usdt, "
-            "realized_pnl_usdt, fees_usdt, mark_price, unrealized_pnl_usdt, equity_usdt, peak_usdt, drift_btc, "
-            "drift_usdt FROM portfolio ORDER BY id DESC LIMIT 1"
-        ).fetchone()
-        if row is None:
-            return None
-        return Snapshot(row[0], row[1], parse_iso(row[2]), row[3], Book(*map(dec, row[4:10])), *map(dec, row[10:]))
+        row = self.db.execute(f"{SNAPSHOTS} ORDER BY id DESC LIMIT 1").fetchone()
+        return read_snapshot(row) if row else None
 
     def history(self, at: Moment) -> History:
         """What the account did lately, as the law reckons it."""
@@ -541,58 +377,6 @@ class Ledger(Store):
             if strategy["policy_id"] == policy_id:
                 return Owner(policy_id, strategy["params"])
         return Owner(policy_id, {})
-
-
-_FILLS = (
-    "SELECT o.side, f.trade_id, f.qty, f.price, f.quote_qty, f.fee, f.fee_asset, f.fee_quote, f.ts_utc "
-    "FROM fills AS f JOIN orders AS o USING (client_order_id)"
-)
-
-
-def read_fill(row: tuple[Any, ...]) -> Fill:
-    """A row of `_FILLS` as a record."""
-    return Fill(row[1], dec(row[2]), dec(row[3]), dec(row[4]), dec(row[5]), row[6], dec(row[7]), parse_iso(row[8]))
-
-
-def candle_texts(candle: Candle) -> tuple[str, ...]:
-    """A candle's numbers as the ledger writes them."""
-    return tuple(text(value) for value in candle[1:])
-
-
-def bars_sha256(bars: Iterable[tuple[Moment, tuple[str, ...]]]) -> str:
-    """The hash of a window: every bar's opening time and numbers, a line each."""
-    lines = "\n".join(f"{opened_at}," + ",".join(texts) for opened_at, texts in bars)
-    return hashlib.sha256(lines.encode("ascii")).hexdigest()
-
-
-def review_document(review: Review) -> dict[str, Any]:
-    """The law's word as JSON."""
-    rules = [
-        {**asdict(ruling), "before": text(ruling.before), "after": text(ruling.after)} for ruling in review.rulings
-    ]
-    return {"allowed": text(review.allowed), "price": text(review.price), "rules": rules}
-
-
-def read_review(document: dict[str, Any]) -> Review:
-    """What `review_document` wrote."""
-    rulings = tuple(
-        Ruling(**{**rule, "before": dec(rule["before"]), "after": dec(rule["after"])}) for rule in document["rules"]
-    )
-    return Review(dec(document["allowed"]), dec(document["price"]), rulings)
-
-
-def storable(words: str) -> str:
-    """Hostile text as SQLite can keep it: NUL and lone surrogates become visible escapes."""
-    return words.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")
-
-
-def drift(held: Decimal, booked: Decimal) -> Decimal:
-    """What an exchange holds beyond our book."""
-    return sub(held, booked)
-
-
-def _missing(what: str) -> Any:
-    raise NotFoundError(f"no {what} in this ledger", "See what is there: trader ledger show")
 
 
 def _same_identity(found: dict[str, str], wanted: dict[str, str], path: Path | None) -> None:

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from trader_cli.core import audit
 from trader_cli.core.errors import BusyError, LedgerError, NotFoundError, TraderError
 from trader_cli.core.moments import Moment, iso
-from trader_cli.tools import migrations
+from trader_cli.tools import chain, migrations
 from trader_cli.tools.failpoints import failpoint
 from trader_cli.tools.lock import FileLock
 
@@ -198,6 +198,17 @@ class Store:
             failpoint("commit-after")
 
     @contextmanager
+    def steady(self) -> Iterator[None]:
+        """Read all that follows as it stands now, whatever a writer does meanwhile."""
+        with errors(self.path):
+            self.db.execute("BEGIN")
+            try:
+                self.refresh()
+                yield
+            finally:
+                self.db.execute("ROLLBACK")
+
+    @contextmanager
     def patient(self) -> Iterator[None]:
         """Wait longer than usual for a file that another program has locked."""
         self.db.execute(f"PRAGMA busy_timeout={PATIENT_TIMEOUT_MS}")
@@ -234,77 +245,13 @@ class Store:
 
     # --- the chain ---------------------------------------------------------------------------
 
-    def rows_since(self, table: str, link: int) -> Iterator[dict[str, audit.Value]]:
+    def rows_since(self, table: str, link: int) -> Iterator[chain.Row]:
         """The rows of one chained table from `link` on, in id order."""
-        columns = self._columns[table]
-        start = 0
-        if link > 1:
-            found = self.db.execute(f"SELECT id, link FROM {table} ORDER BY id DESC LIMIT 1").fetchone()
-            if not found or found[1] < link:
-                return
-            start = self._first_id(table, link, int(found[0]))
-        for row in self.db.execute(f"SELECT {','.join(columns)} FROM {table} WHERE id >= ? ORDER BY id", (start,)):
-            yield dict(zip(columns, row, strict=True))
-
-    def _first_id(self, table: str, link: int, last_id: int) -> int:
-        """The first id whose link is at least `link`: links ascend with ids, so halve the range."""
-        low, high = 1, last_id
-        while low < high:
-            middle = (low + high) // 2
-            row = self.db.execute(
-                f"SELECT id, link FROM {table} WHERE id >= ? ORDER BY id LIMIT 1", (middle,)
-            ).fetchone()
-            if row[1] >= link:
-                high = middle
-            else:
-                low = int(row[0]) + 1
-        return low
+        return chain.rows_since(self.db, table, self._columns[table], link)
 
     def broken_links(self, since: int = 0) -> Iterator[str]:
         """Walk the chain from link `since` on and say what does not fit, link by link."""
-        since = max(1, since)
-        walkers = {table: _Walker(self.rows_since(table, since)) for table in migrations.CHAINED}
-        row = self.db.execute("SELECT hash FROM audit_chain WHERE seq = ?", (since - 1,)).fetchone()
-        prev = str(row[0]) if row else audit.GENESIS
-        expected = since
-        for seq, rows, rows_sha256, prev_hash, head in self.db.execute(
-            "SELECT seq, rows, rows_sha256, prev_hash, hash FROM audit_chain WHERE seq >= ? ORDER BY seq", (since,)
-        ):
-            hashes = [audit.row_hash(table, one) for table in migrations.CHAINED for one in walkers[table].take(seq)]
-            if seq != expected:
-                yield f"link {expected} is missing"
-            elif prev_hash != prev:
-                yield f"link {seq} does not stand on link {seq - 1}"
-            elif rows != len(hashes):
-                yield f"link {seq} sealed {rows} rows, {len(hashes)} are there"
-            elif audit.rows_hash(hashes) != rows_sha256:
-                yield f"a row of link {seq} was changed"
-            elif audit.link_hash(self.ledger_id, seq, rows, rows_sha256, prev_hash) != head:
-                yield f"link {seq} was changed"
-            prev, expected = head, seq + 1
-        for table, walker in walkers.items():
-            for one in walker.rest():
-                yield f"{table} {one['id']} belongs to no link"
-
-
-class _Walker:
-    """The rows of one table, handed out link by link."""
-
-    def __init__(self, rows: Iterator[dict[str, audit.Value]]) -> None:
-        self._rows = rows
-        self._next = next(rows, None)
-
-    def take(self, seq: int) -> Iterator[dict[str, audit.Value]]:
-        """The rows that carry link `seq`."""
-        while self._next is not None and self._next["link"] == seq:
-            yield self._next
-            self._next = next(self._rows, None)
-
-    def rest(self) -> Iterator[dict[str, audit.Value]]:
-        """The rows that no link took."""
-        while self._next is not None:
-            yield self._next
-            self._next = next(self._rows, None)
+        return chain.broken_links(self.db, self._columns, self.ledger_id, since)
 
 
 def lock_path(path: Path) -> Path:

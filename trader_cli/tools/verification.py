@@ -21,7 +21,8 @@ from trader_cli.schemas.book import Book
 from trader_cli.schemas.check import Check
 from trader_cli.schemas.order import EDGES, OrderState, Side
 from trader_cli.tools import migrations
-from trader_cli.tools.ledger import Ledger, read_fill
+from trader_cli.tools.ledger import Ledger
+from trader_cli.tools.rows import FILLS, read_fill
 
 NAMED = 8
 """How many problems of one check are spelled out."""
@@ -294,11 +295,8 @@ def _compare(row: dict[str, Any], book: Book, mark: Decimal, peak: Decimal) -> P
 
 
 def _fill_walk(ledger: Ledger) -> Iterator[tuple[int, Side, Any]]:
-    for row in ledger.db.execute(
-        "SELECT o.side, f.trade_id, f.qty, f.price, f.quote_qty, f.fee, f.fee_asset, f.fee_quote, f.ts_utc, f.link "
-        "FROM fills AS f JOIN orders AS o USING (client_order_id) ORDER BY f.id"
-    ):
-        yield int(row[9]), Side(row[0]), read_fill(row[:9])
+    for row in ledger.db.execute(FILLS + " ORDER BY f.id"):
+        yield int(row[9]), Side(row[0]), read_fill(row)
 
 
 def _deposit_walk(ledger: Ledger) -> Iterator[tuple[int, Decimal]]:

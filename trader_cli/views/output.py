@@ -7,6 +7,7 @@ nothing is ever parsed as Rich markup. A closed stdout or stderr never crashes a
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -139,6 +140,11 @@ class Output:
             self._wipe()
             _to_stderr(clean_lines(text) + "\n")
 
+    def interject(self, text: str) -> None:
+        """A word on stderr from inside a signal handler: written at once, past every buffer."""
+        with suppress(OSError):
+            os.write(2, clean_lines(text).encode("ascii", "backslashreplace") + b"\n")
+
     def warn(self, text: str) -> None:
         """A warning on stderr, also with -q."""
         self._wipe()
@@ -181,12 +187,13 @@ class Output:
         room = (self.width or 80) - sum(_breadth(column, rows) for column in shown if not column.fills)
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
         for column in shown:
+            keeps = column.number or (room >= 0 and not column.fills)
             table.add_column(
                 Text(column.heading),
                 justify="right" if column.number else "left",
-                no_wrap=True,
+                no_wrap=keeps or column.fills,
                 overflow="ellipsis" if column.fills else "fold",
-                min_width=None if column.fills else _breadth(column, rows) - 2,
+                min_width=_breadth(column, rows) - 2 if keeps else None,
                 max_width=max(room, _FILLING) if column.fills else None,
             )
         for row in rows:

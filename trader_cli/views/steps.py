@@ -12,7 +12,7 @@ from trader_cli.schemas.cycle import Execution
 from trader_cli.schemas.decision import Decision, Review
 from trader_cli.schemas.judge import Verdict
 from trader_cli.schemas.market import Observation
-from trader_cli.schemas.order import Fill, Order
+from trader_cli.schemas.order import Fill, Order, OrderState
 from trader_cli.schemas.planner import Plan
 from trader_cli.schemas.question import Question
 from trader_cli.schemas.trader import Proposal
@@ -214,7 +214,19 @@ def execution_lines(verdict: Decision[Verdict], done: Execution) -> list[str]:
         return [f"Nothing to execute {name}: {done.reason}"]
     if done.already:
         return [f"Already executed {name}. Nothing sent.", *order_lines(done.order)]
-    return [f"Executed {name}", *order_lines(done.order)]
+    return [f"{_CAME[done.order.state]} {name}", *order_lines(done.order)]
+
+
+_CAME = {
+    OrderState.INTENT: "Not sent yet",
+    OrderState.UNKNOWN: "UNKNOWN: sent, and no answer that proves anything. NOT retried",
+    OrderState.OPEN: "Held by the exchange",
+    OrderState.FILLED: "Executed",
+    OrderState.PARTIAL: "Executed in part",
+    OrderState.REJECTED: "Not executed: refused",
+    OrderState.ABANDONED: "Not executed: never taken",
+    OrderState.NEEDS_HUMAN: "NEEDS A HUMAN",
+}
 
 
 def order_lines(order: Order) -> list[str]:

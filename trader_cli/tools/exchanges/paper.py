@@ -17,7 +17,8 @@ from trader_cli.core.ports import CandleSource
 from trader_cli.schemas.book import Balances
 from trader_cli.schemas.market import Candle, CandleBatch, Costs, Market, Quote
 from trader_cli.schemas.order import Absent, Fill, Intent, OrderState, Report, Side
-from trader_cli.tools.ledger import Ledger, dumps
+from trader_cli.tools.ledger import Ledger
+from trader_cli.tools.rows import dumps
 
 LEVELS = 5
 LEVEL_SHARE = Decimal("0.002")

@@ -1,0 +1,90 @@
+"""Walking the audit chain: the rows of each link, hashed again and held against what the link sealed.
+
+Rows carry their link and links ascend with ids, so one pass over every table in id order is
+enough, in memory that does not grow with the ledger.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+
+from trader_cli.core import audit
+from trader_cli.tools.migrations import CHAINED
+
+Row = dict[str, audit.Value]
+Columns = Mapping[str, tuple[str, ...]]
+"""The columns of every chained table, in the table's order."""
+
+
+def rows_since(db: sqlite3.Connection, table: str, columns: tuple[str, ...], link: int) -> Iterator[Row]:
+    """The rows of one chained table from `link` on, in id order."""
+    start = first_id(db, table, link)
+    if start is None:
+        return
+    for row in db.execute(f"SELECT {','.join(columns)} FROM {table} WHERE id >= ? ORDER BY id", (start,)):
+        yield dict(zip(columns, row, strict=True))
+
+
+def first_id(db: sqlite3.Connection, table: str, link: int) -> int | None:
+    """The first id whose link is at least `link`, found by halving; None when there is none."""
+    if link <= 1:
+        return 0
+    newest = db.execute(f"SELECT id, link FROM {table} ORDER BY id DESC LIMIT 1").fetchone()
+    if newest is None or newest[1] < link:
+        return None
+    low, high = 1, int(newest[0])
+    while low < high:
+        middle = (low + high) // 2
+        row = db.execute(f"SELECT id, link FROM {table} WHERE id >= ? ORDER BY id LIMIT 1", (middle,)).fetchone()
+        if row[1] >= link:
+            high = middle
+        else:
+            low = int(row[0]) + 1
+    return low
+
+
+def broken_links(db: sqlite3.Connection, columns: Columns, ledger_id: str, since: int) -> Iterator[str]:
+    """What does not fit from link `since` on: rows changed, missing or without a link, links changed or missing."""
+    since = max(1, since)
+    walkers = {table: _Walker(rows_since(db, table, columns[table], since)) for table in CHAINED}
+    row = db.execute("SELECT hash FROM audit_chain WHERE seq = ?", (since - 1,)).fetchone()
+    prev, expected = str(row[0]) if row else audit.GENESIS, since
+    for seq, rows, rows_sha256, prev_hash, head in db.execute(
+        "SELECT seq, rows, rows_sha256, prev_hash, hash FROM audit_chain WHERE seq >= ? ORDER BY seq", (since,)
+    ):
+        hashes = [audit.row_hash(table, one) for table in CHAINED for one in walkers[table].take(seq)]
+        if seq != expected:
+            yield f"link {expected} is missing"
+        elif prev_hash != prev:
+            yield f"link {seq} does not stand on link {seq - 1}"
+        elif rows != len(hashes):
+            yield f"link {seq} sealed {rows} rows, {len(hashes)} are there"
+        elif audit.rows_hash(hashes) != rows_sha256:
+            yield f"a row of link {seq} was changed"
+        elif audit.link_hash(ledger_id, seq, rows, rows_sha256, prev_hash) != head:
+            yield f"link {seq} was changed"
+        prev, expected = head, seq + 1
+    for table, walker in walkers.items():
+        for one in walker.rest():
+            yield f"{table} {one['id']} belongs to no link"
+
+
+class _Walker:
+    """The rows of one table, handed out link by link."""
+
+    def __init__(self, rows: Iterator[Row]) -> None:
+        self._rows = rows
+        self._next = next(rows, None)
+
+    def take(self, seq: int) -> Iterator[Row]:
+        """The rows that carry link `seq`."""
+        while self._next is not None and self._next["link"] == seq:
+            yield self._next
+            self._next = next(self._rows, None)
+
+    def rest(self) -> Iterator[Row]:
+        """The rows that no link took."""
+        while self._next is not None:
+            yield self._next
+            self._next = next(self._rows, None)

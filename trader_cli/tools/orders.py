@@ -1,0 +1,172 @@
+"""The life of an order in rows: the intent written first, its append-only events, fills and the trade.
+
+The state of an order is its last event; `open_orders` lists those without a proof and can be
+rebuilt from the events.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from trader_cli.core import accounting
+from trader_cli.core.decimals import ZERO, dec, text
+from trader_cli.core.errors import LedgerError, NotFoundError
+from trader_cli.core.moments import Moment, iso, parse_iso
+from trader_cli.schemas.decision import Review
+from trader_cli.schemas.order import SETTLED, Fill, Intent, Order, OrderState, Outcome, Side
+from trader_cli.tools.rows import FILLS, dumps, read_fill, review_document
+from trader_cli.tools.store import Store, Transaction
+
+
+class OrderStore(Store):
+    """A store that keeps orders."""
+
+    def reserve(self, tx: Transaction, intent: Intent, review: Review, trace_id: str | None) -> None:
+        """Write an order down before it is sent."""
+        tx.insert(
+            "orders",
+            ts_utc=iso(intent.at),
+            client_order_id=intent.client_order_id,
+            proposal_id=intent.proposal_id,
+            verdict_id=intent.verdict_id,
+            origin=intent.origin,
+            trace_id=trace_id,
+            symbol=intent.symbol,
+            side=intent.side.value,
+            qty=text(intent.qty),
+            worst_price=text(intent.worst_price),
+            reserved_quote=text(intent.reserved_quote),
+            recv_window_ms=intent.recv_window_ms,
+            law_json=dumps(review_document(review)),
+        )
+        self._log_order_event(tx, intent.client_order_id, None, OrderState.INTENT, None, {}, intent.at)
+        self.db.execute("INSERT INTO open_orders VALUES (?)", (intent.client_order_id,))
+
+    def settle(self, order: Order, outcome: Outcome, at: Moment) -> Order:
+        """Book what is proved of an order, in one commit: event, fills, trade. Unproved states are events only.
+
+        Waits up to a minute for a locked file: an order may be out there.
+        """
+        intent = order.intent
+        report = outcome.report
+        with self.patient(), self.transaction() as tx:
+            order_id = report.exchange_order_id if report else None
+            self._log_order_event(
+                tx, intent.client_order_id, order.state, outcome.state, order_id, outcome.evidence, at
+            )
+            if outcome.state in (OrderState.FILLED, OrderState.PARTIAL) and report is not None:
+                for fill in report.fills:
+                    self._log_fill(tx, intent.client_order_id, fill)
+                self.log_trade(tx, intent, outcome, at)
+            if outcome.state in SETTLED:
+                self.db.execute("DELETE FROM open_orders WHERE client_order_id = ?", (intent.client_order_id,))
+        return self._order("client_order_id = ?", intent.client_order_id) or missing("the order just settled")
+
+    def log_trade(self, tx: Transaction, intent: Intent, outcome: Outcome, at: Moment) -> int:
+        """The specification's row of an executed order: quantity, average price and fee from its fills."""
+        report = outcome.report
+        if report is None or not report.fills:
+            raise LedgerError("an executed order needs fills", "This is a bug.")
+        qty = sum((fill.qty for fill in report.fills), ZERO)
+        quote_qty = sum((fill.quote_qty for fill in report.fills), ZERO)
+        assets = {fill.fee_asset for fill in report.fills}
+        whole = outcome.state is OrderState.FILLED
+        trace = self.db.execute(
+            "SELECT trace_id FROM orders WHERE client_order_id = ?", (intent.client_order_id,)
+        ).fetchone()
+        return tx.insert(
+            "trades",
+            ts_utc=iso(at),
+            symbol=intent.symbol,
+            side=intent.side.value,
+            qty=text(qty),
+            price=text(accounting.average_price(quote_qty, qty)),
+            fee=text(sum((fill.fee for fill in report.fills), ZERO)) if len(assets) == 1 else None,
+            order_id=report.exchange_order_id,
+            idempotency_key=intent.client_order_id,
+            proposal_id=intent.proposal_id,
+            status="FILLED" if whole else "PARTIALLY_FILLED",
+            fee_asset=next(iter(assets)) if len(assets) == 1 else None,
+            quote_qty=text(quote_qty),
+            trace_id=trace[0] if trace else None,
+        )
+
+    def _log_order_event(
+        self,
+        tx: Transaction,
+        client_order_id: str,
+        before: OrderState | None,
+        state: OrderState,
+        exchange_order_id: str | None,
+        evidence: dict[str, str | None],
+        at: Moment,
+    ) -> None:
+        tx.insert(
+            "order_events",
+            ts_utc=iso(at),
+            client_order_id=client_order_id,
+            from_state=None if before is None else before.value,
+            state=state.value,
+            exchange_order_id=exchange_order_id,
+            evidence_json=dumps(evidence),
+        )
+
+    def _log_fill(self, tx: Transaction, client_order_id: str, fill: Fill) -> None:
+        tx.insert(
+            "fills",
+            ts_utc=iso(fill.at),
+            client_order_id=client_order_id,
+            trade_id=fill.trade_id,
+            qty=text(fill.qty),
+            price=text(fill.price),
+            quote_qty=text(fill.quote_qty),
+            fee=text(fill.fee),
+            fee_asset=fill.fee_asset,
+            fee_quote=text(fill.fee_quote),
+        )
+
+    def open_orders(self) -> tuple[Order, ...]:
+        """Orders without a proof, oldest first."""
+        ids = self.db.execute(
+            "SELECT o.client_order_id FROM open_orders AS o JOIN orders USING (client_order_id) ORDER BY orders.id"
+        ).fetchall()
+        found = (self._order("client_order_id = ?", one) for (one,) in ids)
+        return tuple(order for order in found if order is not None)
+
+    def order_of_verdict(self, verdict_id: int) -> Order | None:
+        """The order that carried out a verdict."""
+        return self._order("verdict_id = ?", verdict_id)
+
+    def order_of_trace(self, trace_id: str) -> Order | None:
+        """The order of a trace."""
+        return self._order("trace_id = ?", trace_id)
+
+    def _order(self, where: str, value: Any) -> Order | None:
+        row = self.db.execute(
+            "SELECT client_order_id, proposal_id, verdict_id, symbol, side, qty, worst_price, reserved_quote, ts_utc, "
+            f"recv_window_ms, origin FROM orders WHERE {where} ORDER BY id DESC LIMIT 1",
+            (value,),
+        ).fetchone()
+        if row is None:
+            return None
+        intent = Intent(
+            row[0], row[1], row[2], row[3], Side(row[4]), dec(row[5]), dec(row[6]), dec(row[7]), parse_iso(row[8]),
+            row[9], row[10],
+        )  # fmt: skip
+        event = self.db.execute(
+            "SELECT state, exchange_order_id, evidence_json FROM order_events WHERE client_order_id = ? "
+            "ORDER BY id DESC LIMIT 1",
+            (row[0],),
+        ).fetchone()
+        return Order(intent, OrderState(event[0]), event[1], self.fills_of(row[0]), json.loads(event[2]))
+
+    def fills_of(self, client_order_id: str) -> tuple[Fill, ...]:
+        """An order's fills, in the order they were booked."""
+        rows = self.db.execute(f"{FILLS} WHERE f.client_order_id = ? ORDER BY f.id", (client_order_id,))
+        return tuple(read_fill(row) for row in rows)
+
+
+def missing(what: str) -> Any:
+    """Raise NotFoundError: something the caller named is not in this ledger."""
+    raise NotFoundError(f"no {what} in this ledger", "See what is there: trader ledger show")

@@ -1,0 +1,104 @@
+"""Rows and records: how each record is written as columns, and read back equal to what was written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from trader_cli.core.decimals import dec, text
+from trader_cli.core.moments import Moment, parse_iso
+from trader_cli.schemas.book import Book, Snapshot
+from trader_cli.schemas.decision import Decision, Review, Ruling
+from trader_cli.schemas.judge import Verdict
+from trader_cli.schemas.market import Candle
+from trader_cli.schemas.order import Fill
+from trader_cli.schemas.planner import Plan
+from trader_cli.schemas.question import Agent
+from trader_cli.schemas.trader import Proposal
+
+DECISIONS = (
+    "SELECT id, ts_utc, agent, trace_id, payload_json, plan_id, proposal_id, source, cause, observation_id, "
+    "prompt_sha256, law_json, wake_at, wall_ts FROM decisions"
+)
+
+SNAPSHOTS = (
+    "SELECT id, trace_id, ts_utc, symbol, deposits_usdt, balance_usdt, balance_btc, cost_usdt, realized_pnl_usdt, "
+    "fees_usdt, mark_price, unrealized_pnl_usdt, equity_usdt, peak_usdt, drift_btc, drift_usdt FROM portfolio"
+)
+
+FILLS = (
+    "SELECT o.side, f.trade_id, f.qty, f.price, f.quote_qty, f.fee, f.fee_asset, f.fee_quote, f.ts_utc, f.link "
+    "FROM fills AS f JOIN orders AS o USING (client_order_id)"
+)
+
+_PAYLOADS: dict[Agent, Any] = {Agent.PLANNER: Plan, Agent.TRADER: Proposal, Agent.JUDGE: Verdict}
+
+
+def dumps(document: Any) -> str:
+    """Compact ASCII JSON, as every JSON column holds it."""
+    return json.dumps(document, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+
+
+def read_decision(row: tuple[Any, ...]) -> tuple[Agent, Decision[Any]]:
+    """A row of `DECISIONS` as whose it is and the record."""
+    agent = Agent(row[2])
+    return agent, Decision(
+        id=row[0],
+        trace_id=row[3],
+        at=parse_iso(row[1]),
+        wall_at=parse_iso(row[13]),
+        source=row[7],
+        cause=row[8],
+        payload=_PAYLOADS[agent].from_payload(json.loads(row[4])),
+        plan_id=row[5],
+        proposal_id=row[6],
+        observation_id=row[9],
+        prompt_sha256=row[10],
+        wake_at=None if row[12] is None else parse_iso(row[12]),
+        review=None if row[11] is None else read_review(json.loads(row[11])),
+    )
+
+
+def read_snapshot(row: tuple[Any, ...]) -> Snapshot:
+    """A row of `SNAPSHOTS` as a record."""
+    return Snapshot(row[0], row[1], parse_iso(row[2]), row[3], Book(*map(dec, row[4:10])), *map(dec, row[10:]))
+
+
+def read_fill(row: tuple[Any, ...]) -> Fill:
+    """A row of `FILLS` as a record."""
+    return Fill(row[1], dec(row[2]), dec(row[3]), dec(row[4]), dec(row[5]), row[6], dec(row[7]), parse_iso(row[8]))
+
+
+def candle_texts(candle: Candle) -> tuple[str, ...]:
+    """A candle's numbers as the ledger writes them."""
+    return tuple(text(value) for value in candle[1:])
+
+
+def bars_sha256(bars: Iterable[tuple[Moment, tuple[str, ...]]]) -> str:
+    """The hash of a window: every bar's opening time and numbers, a line each."""
+    lines = "\n".join(f"{opened_at}," + ",".join(texts) for opened_at, texts in bars)
+    return hashlib.sha256(lines.encode("ascii")).hexdigest()
+
+
+def review_document(review: Review) -> dict[str, Any]:
+    """The law's word as JSON."""
+    rules = [
+        {**asdict(ruling), "before": text(ruling.before), "after": text(ruling.after)} for ruling in review.rulings
+    ]
+    return {"allowed": text(review.allowed), "price": text(review.price), "rules": rules}
+
+
+def read_review(document: dict[str, Any]) -> Review:
+    """What `review_document` wrote."""
+    rulings = tuple(
+        Ruling(**{**rule, "before": dec(rule["before"]), "after": dec(rule["after"])}) for rule in document["rules"]
+    )
+    return Review(dec(document["allowed"]), dec(document["price"]), rulings)
+
+
+def storable(words: str) -> str:
+    """Hostile text as SQLite can keep it: NUL and lone surrogates become visible escapes."""
+    return words.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")
