@@ -7,7 +7,6 @@ is never repaired, except that a note longer than the specification allows is cu
 from __future__ import annotations
 
 import json
-from functools import cache
 from typing import Any, NoReturn
 
 MAX_REPLY_CHARS = 65_536
@@ -42,8 +41,7 @@ def parse(words: str) -> Any:
 
 def check(document: Any, schema: dict[str, Any], what: str) -> None:
     """Raise UnreadableError when a document does not obey a schema; says where and why."""
-    validator = _validator(json.dumps(schema, sort_keys=True))
-    error = next(iter(validator.iter_errors(document)), None)
+    error = next(iter(_validator(schema).iter_errors(document)), None)
     if error is not None:
         place = "/".join(str(part) for part in error.absolute_path) or "the document"
         raise UnreadableError(f"{what}: {place}: {error.message}"[:200])
@@ -54,12 +52,17 @@ def cut(words: str) -> str:
     return words if len(words) <= TEXT_CHARS else words[: TEXT_CHARS - 3] + "..."
 
 
-@cache
-def _validator(schema_text: str) -> Any:
-    import jsonschema  # loaded at the first reply, not at start-up
+_validators: dict[int, tuple[dict[str, Any], Any]] = {}
+"""One validator a schema, by the schema's identity; the schema is kept so that its identity stays its own."""
 
-    schema = json.loads(schema_text)
-    return jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)(schema)
+
+def _validator(schema: dict[str, Any]) -> Any:
+    if id(schema) not in _validators:
+        import jsonschema  # loaded at the first reply, not at start-up
+
+        kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
+        _validators[id(schema)] = (schema, kind(schema))
+    return _validators[id(schema)][1]
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

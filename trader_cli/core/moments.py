@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 
 Moment = int
 """Milliseconds since the epoch, UTC."""
@@ -13,12 +14,14 @@ _SPAN = re.compile(r"([1-9][0-9]{0,5})([smhdw])", re.ASCII)
 DAY_MS = _UNIT_MS["d"]
 
 
+@lru_cache(maxsize=4096)
 def iso(moment: Moment) -> str:
     """`1621296000000` -> `2021-05-18T00:00:00.000Z`."""
     seconds, millis = divmod(moment, 1000)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{millis:03d}Z"
 
 
+@lru_cache(maxsize=4096)
 def parse_iso(value: str) -> Moment:
     """Read what `iso` wrote, or any ISO-8601 date or time (UTC when it names no zone).
 

@@ -29,7 +29,7 @@ def rows_since(db: sqlite3.Connection, table: str, columns: tuple[str, ...], lin
 def first_id(db: sqlite3.Connection, table: str, link: int) -> int | None:
     """The first id whose link is at least `link`, found by halving; None when there is none."""
     if link <= 1:
-        return 0
+        return -(2**63)  # a forger may give a row any id
     newest = db.execute(f"SELECT id, link FROM {table} ORDER BY id DESC LIMIT 1").fetchone()
     if newest is None or newest[1] < link:
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -132,8 +132,8 @@ class Ledger(OrderStore):
             candles_sha256=bars_sha256((c.opened_at, self._bars[c.opened_at].texts) for c in candles),
             price=None if window.price is None else text(window.price),
             age_ms=window.age_ms,
-            features_json=dumps(asdict(seen.features)),
-            defects_json=dumps([asdict(defect) for defect in window.defects]),
+            features_json=dumps({name: getattr(seen.features, name) for name in seen.features.__slots__}),
+            defects_json=dumps([{"kind": d.kind, "detail": d.detail, "at": d.at} for d in window.defects]),
             balance_quote=text(seen.quote_balance),
             balance_base=text(seen.base_balance),
         )

@@ -260,13 +260,19 @@ CREATE INDEX events_by_trace ON events(trace_id);
 """
 
 _UNIQUE = {
-    "meta": "key",
-    "prompts": "sha256",
-    "orders": "client_order_id",
-    "fills": "trade_id",
-    "trades": "idempotency_key",
+    "audit_chain": ("hash = NEW.hash",),
+    "meta": ("key = NEW.key",),
+    "prompts": ("sha256 = NEW.sha256",),
+    "candles": ("opened_at = NEW.opened_at AND revision = NEW.revision",),
+    "decisions": (
+        "agent = 'TRADER' AND NEW.agent = 'TRADER' AND plan_id = NEW.plan_id",
+        "agent = 'JUDGE' AND NEW.agent = 'JUDGE' AND proposal_id = NEW.proposal_id",
+    ),
+    "orders": ("client_order_id = NEW.client_order_id", "proposal_id = NEW.proposal_id", "verdict_id = NEW.verdict_id"),
+    "fills": ("trade_id = NEW.trade_id",),
+    "trades": ("idempotency_key = NEW.idempotency_key",),
 }
-"""Unique columns through which INSERT OR REPLACE could delete a row without firing a delete trigger."""
+"""What makes a row unique: through each of these INSERT OR REPLACE could delete one without firing a delete trigger."""
 
 
 def _insert_only(db: sqlite3.Connection, table: str, key: str) -> None:
@@ -275,9 +281,8 @@ def _insert_only(db: sqlite3.Connection, table: str, key: str) -> None:
             f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
             f"BEGIN SELECT RAISE(ABORT, '{table} is append-only: {verb} is not allowed'); END"
         )
-    taken = f"EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key})"
-    if unique := _UNIQUE.get(table):
-        taken += f" OR EXISTS (SELECT 1 FROM {table} WHERE {unique} = NEW.{unique})"
+    alike = (f"{key} = NEW.{key}", *_UNIQUE.get(table, ()))
+    taken = " OR ".join(f"EXISTS (SELECT 1 FROM {table} WHERE {same})" for same in alike)
     db.execute(
         f"CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} WHEN {taken} "
         f"BEGIN SELECT RAISE(ABORT, '{table} is append-only: that row exists'); END"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Any
 
 from trader_cli.core.decimals import dec, text
@@ -37,9 +36,12 @@ FILLS = (
 _PAYLOADS: dict[Agent, Any] = {Agent.PLANNER: Plan, Agent.TRADER: Proposal, Agent.JUDGE: Verdict}
 
 
+_encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode
+
+
 def dumps(document: Any) -> str:
     """Compact ASCII JSON, as every JSON column holds it."""
-    return json.dumps(document, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    return _encode(document)
 
 
 def read_decision(row: tuple[Any, ...]) -> tuple[Agent, Decision[Any]]:
@@ -86,7 +88,15 @@ def bars_sha256(bars: Iterable[tuple[Moment, tuple[str, ...]]]) -> str:
 def review_document(review: Review) -> dict[str, Any]:
     """The law's word as JSON."""
     rules = [
-        {**asdict(ruling), "before": text(ruling.before), "after": text(ruling.after)} for ruling in review.rulings
+        {
+            "name": ruling.name,
+            "ok": ruling.ok,
+            "limit": ruling.limit,
+            "value": ruling.value,
+            "before": text(ruling.before),
+            "after": text(ruling.after),
+        }
+        for ruling in review.rulings
     ]
     return {"allowed": text(review.allowed), "price": text(review.price), "rules": rules}
 

@@ -104,8 +104,7 @@ class Store:
             with FileLock(lock_path(path), wait_secs, f'the ledger "{path}"'):
                 db = _connect(path, "rwc")
                 try:
-                    if migrations.version(db) == 0 and db.execute("SELECT 1 FROM sqlite_master").fetchone():
-                        raise LedgerError(f'"{path}" is not a trader ledger', "Name another file with --db.")
+                    _check_ours(db, path)
                     db.execute("PRAGMA journal_mode=WAL")
                     migrations.apply(db)
                     store = cls(db, path, wall)
@@ -124,9 +123,7 @@ class Store:
         with errors(path):
             db = _connect(path, "ro")
             try:
-                migrations.check_version(db)
-                if migrations.version(db) == 0:
-                    raise LedgerError(f'"{path}" is not a trader ledger', "Name another file with --db.")
+                _check_ours(db, path, empty_is_ours=False)
                 return cls(db, path, wall)
             except BaseException:
                 db.close()
@@ -167,6 +164,7 @@ class Store:
                 raise LedgerError(f'"{self.path}" was moved or replaced while in use', "Start again.")
             self._held = True
             try:
+                self.refresh()  # names of traces follow from the chain's end, which another process may have moved
                 yield
             finally:
                 self._held = False
@@ -283,6 +281,14 @@ def errors(path: Path | None) -> Iterator[None]:
         if "readonly" in words or "unable to open" in words:
             raise LedgerError(f"{where} cannot be opened or written: {words}", "Check who owns it.") from error
         raise LedgerError(f"{where} is damaged: {words}", "Look: trader ledger verify. Restore a backup.") from error
+
+
+def _check_ours(db: sqlite3.Connection, path: Path, empty_is_ours: bool = True) -> None:
+    """Raise LedgerError for another program's file or a newer ledger, before anything is written to it."""
+    names = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+    if "audit_chain" not in names and (names or not empty_is_ours):
+        raise LedgerError(f'"{path}" is not a trader ledger', "Name another file with --db.")
+    migrations.check_version(db)
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
