@@ -72,6 +72,7 @@ class Scene:
     stop: FakeStop
     ledger: Ledger
     closing: ExitStack
+    locking: ExitStack
 
     def __enter__(self) -> Self:
         return self
@@ -81,6 +82,10 @@ class Scene:
     ) -> None:
         self.closing.close()
 
+    def unlock(self) -> None:
+        """Let go of the writer lock of a file, as a loop does in its sleep."""
+        self.locking.close()
+
     # --- acting
 
     def script(
@@ -88,9 +93,9 @@ class Scene:
     ) -> None:
         """What all three minds will say: by default TRADE, BUY 0.001, APPROVE."""
         for _ in range(cycles):
-            self.model.will_say(Agent.PLANNER, planned or plan_words())
-            self.model.will_say(Agent.TRADER, proposal or proposal_words())
-            self.model.will_say(Agent.JUDGE, verdict or verdict_words())
+            self.model.will_say(Agent.PLANNER, plan_words() if planned is None else planned)
+            self.model.will_say(Agent.TRADER, proposal_words() if proposal is None else proposal)
+            self.model.will_say(Agent.JUDGE, verdict_words() if verdict is None else verdict)
 
     def judged(self, proposal: str | None = None, verdict: str | None = None) -> Judged:
         """A trace up to its verdict."""
@@ -148,12 +153,13 @@ def desk(
     """
     clock = clock or FakeClock()
     ledger = Ledger.in_memory(clock.wall) if path is None else Ledger.open_writer(path, clock.wall)
-    closing = ExitStack()
+    closing, locking = ExitStack(), ExitStack()
     if path is None:
         weakref.finalize(ledger, ledger.db.close)  # a scene nobody closes leaves no open database behind
     else:
         closing.callback(ledger.close)
-        closing.enter_context(ledger.writing())
+        closing.enter_context(locking)
+        locking.enter_context(ledger.writing())
     ledger.pin("test-ledger", IDENTITY | {"paper_balance": text(deposit)}, deposit, NOW)
     fake, model, stop = FakeExchange(quote_held=deposit), ScriptedModel(), FakeStop()
     whole = Desk(
@@ -168,7 +174,7 @@ def desk(
         timeframe_ms=FIVE,
         ohlcv_limit=200,
     )
-    return Scene(whole, clock, model, fake, stop, ledger, closing)
+    return Scene(whole, clock, model, fake, stop, ledger, closing, locking)
 
 
 IDENTITY = {

@@ -315,6 +315,10 @@ def breaks(error: BaseException) -> Manner:
     return fail
 
 
+class Killed(BaseException):
+    """The end of the process in the middle of a call: nothing catches it."""
+
+
 def loses_the_answer(error: BaseException) -> Manner:
     """It is executed, and the answer never arrives."""
 
@@ -416,8 +420,8 @@ _CASH = {"policy_id": "cash", "params": {}}
 
 HOSTILE: tuple[Hostile, ...] = (
     Hostile("quantity-with-a-newline", _T, proposal_words(qty="1\n"), "qty"),
-    Hostile("quantity-in-arabic-digits", _T, proposal_words(qty="١٢"), "qty"),
-    Hostile("quantity-in-fullwidth-digits", _T, proposal_words(qty="1２"), "qty"),
+    Hostile("quantity-in-arabic-digits", _T, proposal_words(qty="\u0661\u0662"), "qty"),
+    Hostile("quantity-in-fullwidth-digits", _T, proposal_words(qty="1\uff12"), "qty"),
     Hostile("quantity-of-5000-digits", _T, proposal_words(qty="9" * 5000), "qty"),
     Hostile("quantity-of-5000-decimals", _T, proposal_words(qty="0." + "1" * 5000), "qty"),
     Hostile("quantity-with-an-exponent", _T, proposal_words(qty="1e3"), "qty"),
@@ -479,7 +483,7 @@ HOSTILE: tuple[Hostile, ...] = (
     Hostile("revise-to-nothing", _J, verdict_words("REVISE", "0"), "REVISE without a quantity"),
     Hostile("revise-to-0.000", _J, verdict_words("REVISE", "0.000"), "REVISE without a quantity"),
     Hostile("revise-with-a-newline", _J, verdict_words("REVISE", "1\n"), "revised_qty"),
-    Hostile("revise-in-arabic-digits", _J, verdict_words("REVISE", "١"), "revised_qty"),
+    Hostile("revise-in-arabic-digits", _J, verdict_words("REVISE", "\u0661"), "revised_qty"),
     Hostile("approve-with-a-quantity", _J, verdict_words("APPROVE", "999"), "APPROVE with a revised quantity"),
     Hostile("reject-with-a-quantity", _J, verdict_words("REJECT", "1"), "REJECT with a revised quantity"),
     Hostile("reject-and-approve", _J, '{"decision": "REJECT", ' + verdict_words()[1:], "twice"),
@@ -493,8 +497,12 @@ HOSTILE: tuple[Hostile, ...] = (
     Hostile("a-param-below", _P, _strategies({"policy_id": "ma_trend", "params": {"fast": 2, "slow": 50}}), "strat"),
     Hostile("a-param-missing", _P, _strategies({"policy_id": "ma_trend", "params": {"fast": 9}}), "strategies"),
     Hostile("a-param-too-many", _P, _strategies({"policy_id": "cash", "params": {"x": 1}}), "strategies"),
-    Hostile("a-param-as-text", _P, _strategies({"policy_id": "ma_trend", "params": {"fast": "9", "slow": 50}}), "strat"),
-    Hostile("a-param-with-a-fraction", _P, _strategies({"policy_id": "breakout", "params": {"entry": 9.5, "exit": 5}}), "st"),
+    Hostile(
+        "a-param-as-text", _P, _strategies({"policy_id": "ma_trend", "params": {"fast": "9", "slow": 50}}), "strat"
+    ),
+    Hostile(
+        "a-param-with-a-fraction", _P, _strategies({"policy_id": "breakout", "params": {"entry": 9.5, "exit": 5}}), "st"
+    ),
     Hostile("a-policy-twice", _P, _strategies(_CASH, _CASH), "twice"),
     Hostile("no-strategy", _P, _strategies(), "strategies"),
     Hostile("four-strategies", _P, _strategies(_CASH, _CASH, _CASH, _CASH), "strategies"),

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from trader_cli.config import Settings
-from trader_cli.core.decimals import dec, floor_to, text
-from trader_cli.core.moments import Moment, parse_iso
+from trader_cli.core.decimals import dec, floor_to, mul, text
+from trader_cli.core.moments import Moment, iso, parse_iso
 from trader_cli.core.ports import Exchange
 from trader_cli.phases.cycle import loop
 from trader_cli.phases.desk import Desk, Minds
@@ -35,7 +35,7 @@ from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.verification import verify
 from trader_cli.wiring import Bench, open_desk
 
-CYCLES = 60
+CYCLES = 28
 WALL = parse_iso("2026-11-25T12:00:00Z")
 STRATEGIES = [{"policy_id": "ma_trend", "params": {"fast": 9, "slow": 34}}]
 
@@ -73,7 +73,7 @@ class Script:
         buy, sell, step = dec(room["max_buy"]), dec(room["max_sell"]), dec(room["step"])
         action = ("BUY", "SELL", "HOLD")[dice % 3] if sell else ("BUY", "HOLD")[dice % 2]
         share = Decimal(1) if action == "SELL" and dice % 4 == 0 else Decimal("0.04")
-        qty = floor_to((sell if action == "SELL" else buy) * share, step)
+        qty = floor_to(mul(sell if action == "SELL" else buy, share), step)
         return {
             "action": action if qty else "HOLD",
             "qty": text(qty) if action != "HOLD" else "0",
@@ -85,7 +85,7 @@ class Script:
     @staticmethod
     def _judge(facts: dict[str, Any], dice: int) -> dict[str, Any]:
         law = facts["law"]
-        half = floor_to(dec(law["allowed_qty"]) / 2, dec(law["step"]))
+        half = floor_to(mul(dec(law["allowed_qty"]), Decimal("0.5")), dec(law["step"]))
         revise = dice % 5 == 0 and half >= dec(law["min_qty"])
         return {
             "decision": "REVISE" if revise else "APPROVE",
@@ -127,7 +127,12 @@ class Mute:
 
 def settings(path: Path, **changes: Any) -> Settings:
     """What the grown ledgers are pinned to: a rich account on a market that moves."""
-    asked: dict[str, Any] = {"paper_balance_usdt": Decimal(1_000_000), "max_orders_per_day": 1000, "simulated_seed": 3}
+    asked: dict[str, Any] = {
+        "paper_balance_usdt": Decimal(1_000_000),
+        "max_orders_per_day": 1000,
+        "simulated_seed": 3,
+        "ohlcv_limit": 100,
+    }
     return Settings(db_path=path, **(asked | changes))
 
 
@@ -152,6 +157,8 @@ def _grown(cycles: int) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "agent.db"
         grow(path, cycles)
+        with writing(path) as ledger, ledger.transaction() as tx:
+            tx.insert("memory", ts_utc=iso(WALL), key="a key", value_json="{}")
         assert not path.with_name("agent.db-wal").exists()
         return path.read_bytes()
 
@@ -167,6 +174,7 @@ def ledger_at(path: Path, cycles: int = CYCLES) -> Path:
 def plain(path: Path) -> Iterator[sqlite3.Connection]:
     """The file as another program opens it: no lock of ours, no checks, every statement its own transaction."""
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA synchronous=OFF")
         yield db
 
 
@@ -175,11 +183,9 @@ def tampering(path: Path) -> Iterator[sqlite3.Connection]:
     """The file as a forger edits it: the triggers are dropped first and put back word for word."""
     with plain(path) as db:
         triggers = db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name").fetchall()
-        for name, _ in triggers:
-            db.execute(f"DROP TRIGGER {name}")
+        db.executescript("BEGIN;" + "".join(f"DROP TRIGGER {name};" for name, _ in triggers) + "COMMIT")
         yield db
-        for _, sql in triggers:
-            db.execute(sql)
+        db.executescript("BEGIN;" + "".join(f"{sql};" for _, sql in triggers) + "COMMIT")
 
 
 @contextmanager
@@ -216,12 +222,12 @@ def one(path: Path, sql: str, *values: Any) -> Any:
 
 
 def sha256(path: Path) -> str:
-    """The hash of a file's bytes, of nothing if there is none.
+    """The hash of a file's bytes, of nothing if there is none. For files that nobody in this process has open."""
+    return hashlib.sha256(path.read_bytes() if path.exists() else b"").hexdigest()
 
-    Another process reads them: a close of the file in this one would drop SQLite's locks on it.
-    """
-    if not path.exists():
-        return hashlib.sha256().hexdigest()
+
+def sha256_from_afar(path: Path) -> str:
+    """The same, read by another process: a close of the file in this one would drop SQLite's locks on it."""
     code = "import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], 'rb').read()).hexdigest())"
     done = subprocess.run([sys.executable, "-ISc", code, str(path)], capture_output=True, text=True, check=True)
     return done.stdout.strip()

@@ -1,4 +1,4 @@
-"""SIGKILL at every commit, around the one submission, twice in a row and at random: the books are whole after all of it.
+"""SIGKILL at every commit, around the one submission, twice in a row and at random: the books stay whole.
 
 A kill test needs hundreds of processes and a Python start costs half a second, so they are forks of one
 interpreter that has imported all of `trader` (`Zygote`). Each is a process of its own all the same: own
@@ -20,15 +20,18 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import pytest
 
-from tests.conftest import SEALED, Result, Trader
+from tests.conftest import ROOT, SEALED, Result, Trader
+from trader_cli import main
 
 PATIENCE_SECS = 90.0
 """How long a condition may take on a machine that is busy with other things."""
@@ -38,21 +41,25 @@ KILLED = -signal.SIGKILL
 
 def until(true: Callable[[], object], what: str, secs: float = PATIENCE_SECS) -> None:
     """Wait for a condition, looking often; a test that waits in vain fails with `what`."""
-    deadline = time.monotonic() + secs
+    deadline, pause = time.monotonic() + secs, 0.002
     while not true():
         assert time.monotonic() < deadline, f"waited {secs:g} s in vain for {what}"
-        time.sleep(0.005)
+        time.sleep(pause)
+        pause = min(2 * pause, 0.05)
 
 
 # ---------------------------------------------------------------- processes
 
 
 _SERVER = """
-import gc, importlib, json, os, sys
+import atexit, contextlib, gc, importlib, json, os, signal, sys
 from trader_cli import main
 for entry in main.COMMANDS:
     importlib.import_module("trader_cli.commands." + entry.target.partition(":")[0])
-importlib.import_module("jsonschema")
+with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+    main.run(["cycle", "--dry-run", "--db", "/nonexistent/x.db"])  # the imports a cycle makes on its way
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
 gc.collect()
 gc.freeze()
 
@@ -66,7 +73,9 @@ def become(asked):
         os.dup2(given, fd)
         os.close(given)
     sys.stdin, sys.stdout, sys.stderr = (open(fd, "w" if fd else "r", encoding="utf-8") for fd in range(3))
-    sys.exit(main.run(asked["words"]))
+    code = main.run(asked["words"])
+    atexit._run_exitfuncs()
+    os._exit(code)
 
 requests = open(os.dup(0), "rb", buffering=0)
 while line := requests.readline():
@@ -130,13 +139,15 @@ class Zygote:
         )
         self._streams = Path(tempfile.mkdtemp(prefix="trader-zygote-"))
         self._count = itertools.count()
+        self._turn = threading.Lock()
 
     def ask(self, **what: Any) -> Any:
         """One request, one answer."""
         assert self._server.stdin and self._server.stdout
-        self._server.stdin.write(json.dumps(what).encode() + b"\n")
-        self._server.stdin.flush()
-        return json.loads(self._server.stdout.readline())
+        with self._turn:
+            self._server.stdin.write(json.dumps(what).encode() + b"\n")
+            self._server.stdin.flush()
+            return json.loads(self._server.stdout.readline())
 
     def start(self, words: tuple[str, ...], env: Mapping[str, str], folder: Path, stdin: str) -> Child:
         """A fork that runs `trader` with these words."""
@@ -158,18 +169,23 @@ class Zygote:
 
 
 @functools.cache
-def _zygote() -> Zygote:
-    kept = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_") or name == "PATH"}
-    made = Zygote({**kept, **SEALED, "LANG": "C.UTF-8", "PYTHONPATH": os.pathsep.join(sys.path)})
+def _zygote(coverage: frozenset[tuple[str, str]]) -> Zygote:
+    env = {**SEALED, **dict(coverage), "PATH": os.environ["PATH"], "LANG": "C.UTF-8", "PYTHONPATH": str(ROOT)}
+    made = Zygote(env)
     atexit.register(made.close)
     return made
+
+
+def unmeasured(env: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which coverage does not trace, which makes a process three times as slow."""
+    return {name: value for name, value in env.items() if not name.startswith("COVERAGE_")}
 
 
 class Forks:
     """`trader` as the fixture of that name runs it, only sooner; and processes that go on beside the test."""
 
     def __init__(self, env: Mapping[str, str], folder: Path) -> None:
-        self._env = env
+        self.env = dict(env)
         self.folder = folder
         self._children: list[Child] = []
 
@@ -178,7 +194,8 @@ class Forks:
 
     def start(self, *words: str, env: Mapping[str, str] | None = None, stdin: str = "") -> Child:
         """Start a process and leave it to itself; it is killed at the end of the test."""
-        child = _zygote().start(words, {**self._env, **(env or {})}, self.folder, stdin)
+        coverage = frozenset(self.env.items() - unmeasured(self.env).items())
+        child = _zygote(coverage).start(words, {**self.env, **(env or {})}, self.folder, stdin)
         self._children.append(child)
         return child
 
@@ -195,7 +212,14 @@ class Forks:
 
 @pytest.fixture
 def quick(clean_env: dict[str, str], tmp_path: Path) -> Iterator[Forks]:
-    """`trader` processes in the test's folder, without the cost of a start."""
+    """`trader` processes in the test's folder, without the cost of a start. Coverage does not see them."""
+    with Forks(unmeasured(clean_env), tmp_path) as forks:
+        yield forks
+
+
+@pytest.fixture
+def measured(clean_env: dict[str, str], tmp_path: Path) -> Iterator[Forks]:
+    """The same, seen by coverage: for tests that go through many commands once."""
     with Forks(clean_env, tmp_path) as forks:
         yield forks
 
@@ -214,19 +238,21 @@ def one(path: Path, sql: str, *values: object) -> Any:
     return rows(path, sql, *values)[0][0]
 
 
-STATE = "(SELECT e.state FROM order_events AS e WHERE e.client_order_id = o.client_order_id ORDER BY e.id DESC LIMIT 1)"
+STATES = """
+    SELECT e.state FROM orders AS o JOIN order_events AS e ON e.id =
+      (SELECT max(id) FROM order_events AS x WHERE x.client_order_id = o.client_order_id) ORDER BY o.id"""
+EXECUTED = """
+    SELECT DISTINCT client_order_id FROM order_events WHERE state IN ('FILLED', 'PARTIAL') ORDER BY client_order_id"""
 
 
 def assert_each_order_was_sent_once(path: Path) -> None:
     """No proposal has two orders, and what the paper exchange filled is what our orders say, one for one."""
-    doubled = "SELECT {0}, count(*) FROM {1} GROUP BY {0} HAVING count(*) > 1"
-    assert rows(path, doubled.format("proposal_id", "orders")) == []
-    assert rows(path, doubled.format("client_order_id", "paper_orders")) == []
-    assert rows(path, doubled.format("proposal_id", "trades")) == []
-    filled = rows(path, "SELECT client_order_id FROM paper_orders ORDER BY 1")
-    executed = f"SELECT client_order_id FROM orders AS o WHERE {STATE} IN ('FILLED', 'PARTIAL') ORDER BY 1"
-    assert rows(path, executed) == filled
-    assert rows(path, "SELECT idempotency_key FROM trades ORDER BY 1") == filled
+    sent = rows(path, "SELECT client_order_id FROM paper_orders ORDER BY client_order_id")
+    assert len(sent) == len(set(sent))
+    assert rows(path, EXECUTED) == sent
+    assert rows(path, "SELECT idempotency_key FROM trades ORDER BY idempotency_key") == sent
+    proposals = rows(path, "SELECT proposal_id FROM orders")
+    assert len(proposals) == len(set(proposals))
 
 
 def assert_books_in_order(quick: Trader, path: Path) -> None:
@@ -235,78 +261,86 @@ def assert_books_in_order(quick: Trader, path: Path) -> None:
     assert one(path, "SELECT count(*) FROM open_orders") == 0
     for drift in rows(path, "SELECT drift_usdt, drift_btc FROM portfolio ORDER BY id DESC LIMIT 1"):
         assert drift == ("0", "0")
-    verified = quick("ledger", "verify", "--db", str(path))
-    assert verified.code == 0, verified.stdout + verified.stderr
+    verified = main.run(["ledger", "verify", "--quiet", "--db", str(path)])  # in this process: it changes nothing
+    assert verified == 0, quick("ledger", "verify", "--db", str(path))
 
 
 def assert_it_goes_on(quick: Trader, path: Path) -> None:
-    """After a kill: the ledger is whole as it lies there; recover settles it; the next cycle works."""
-    left = quick("ledger", "verify", "--db", str(path))
-    assert left.code == 0, left.stdout + left.stderr
-    before = one(path, "SELECT count(*) FROM paper_orders")
+    """After a kill: recover sends nothing and settles everything, the next cycle works, the ledger is proved."""
+    before = one(path, "SELECT count(*) FROM paper_orders") if has_tables(path) else 0
     recovered = quick("recover", "--db", str(path), "--json")
     assert recovered.code == 0, recovered.stderr
     assert json.loads(recovered.stdout)["unsettled"] == 0
-    assert one(path, "SELECT count(*) FROM paper_orders") == before, "recover must never send"
+    assert one(path, "SELECT count(*) FROM paper_orders") == before
     assert_each_order_was_sent_once(path)
-    again = quick("recover", "--db", str(path), "--json")
-    assert json.loads(again.stdout)["orders"] == [], "there was nothing left to recover"
     cycle = quick("cycle", "--db", str(path))
     assert cycle.code == 0, cycle.stderr
     assert_books_in_order(quick, path)
 
 
+def has_tables(path: Path) -> bool:
+    """Whether a ledger was made, as far as its tables."""
+    return path.exists() and bool(one(path, "SELECT count(*) FROM sqlite_master"))
+
+
 def copy_of(ledger: Path, folder: str) -> Path:
-    """A ledger that nobody has open, in a folder of its own."""
-    assert not Path(f"{ledger}-wal").exists() or Path(f"{ledger}-wal").stat().st_size == 0
-    target = ledger.parent / folder / ledger.name
-    target.parent.mkdir()
-    shutil.copy(ledger, target)
-    return target
+    """A copy, in a folder of its own, of all that a process left: the ledger with its write-ahead log."""
+    target = ledger.parent / folder.replace(":", "-")
+    target.mkdir()
+    for path in ledger.parent.glob(f"{ledger.name}*"):
+        shutil.copy(path, target / path.name)
+    return target / ledger.name
 
 
 @pytest.fixture
 def before_a_sale(quick: Forks) -> Path:
-    """A ledger whose next cycle sells what it holds."""
-    control, ledger = quick.folder / "control.db", quick.folder / "sells.db"
-    for cycles in itertools.count(100, 100):
-        assert cycles <= 500, "the default market no longer sells within 500 cycles: choose another seed"
-        assert quick("loop", "--cycles", "100", "--speed", "fast", "-q", "--db", str(control)).code == 0
-        sale = rows(control, "SELECT proposal_id FROM orders WHERE side = 'SELL' ORDER BY id LIMIT 1")
-        if sale:
-            break
-    number = one(control, "SELECT count(*) FROM decisions WHERE agent = 'TRADER' AND id <= ?", sale[0][0])
-    assert quick("loop", "--cycles", str(number - 1), "--speed", "fast", "-q", "--db", str(ledger)).code == 0
-    return ledger
+    """A ledger whose next cycle sells what it holds, in the first simulated market that gets there soon."""
+    quick.env["TIMEFRAME"] = "1d"
+    for seed in range(50):
+        quick.env["SIMULATED_SEED"] = str(seed)
+        seen, ledger = quick.folder / f"seen-{seed}.db", quick.folder / f"sells-{seed}.db"
+        assert quick("loop", "--cycles", "12", "--speed", "fast", "-q", "--db", str(seen)).code == 0
+        if sale := rows(seen, "SELECT proposal_id FROM orders WHERE side = 'SELL' ORDER BY id LIMIT 1"):
+            number = one(seen, "SELECT count(*) FROM decisions WHERE agent = 'TRADER' AND id < ?", sale[0][0])
+            assert quick("loop", "--cycles", str(number), "--speed", "fast", "-q", "--db", str(ledger)).code == 0
+            return ledger
+    raise AssertionError("no simulated market makes the rules sell within 12 days any more")
 
 
 # ---------------------------------------------------------------- one kill
 
 
-def kills(quick: Forks, fresh: Callable[[str], Path], place: str) -> int:
-    """Kill a cycle at the first, second, … time it reaches a place, each on a fresh ledger, until it survives."""
-    for number in itertools.count(1):
-        assert number < 50, f"a cycle never ends at {place}"
-        path = fresh(f"{place}-{number}")
-        died = quick("cycle", "--db", str(path), env={"TRADER_FAILPOINT": f"{place}:{number}"})
-        if died.code == 0:
-            assert_books_in_order(quick, path)
-            assert one(path, "SELECT count(*) FROM orders") >= 1, "the cycle under test must trade"
-            return number - 1
-        assert died.code == KILLED, died.stderr
+def survived(quick: Forks, path: Path, failpoint: str) -> bool:
+    """A cycle with a failpoint. What it left of the ledger is whole, whether it died there or not."""
+    died = quick("cycle", "--db", str(path), env={"TRADER_FAILPOINT": failpoint})
+    assert died.code in (0, KILLED), died.stderr
+    if died.code == KILLED:
         assert_it_goes_on(quick, path)
-    raise AssertionError("not reached")
+        return False
+    assert_books_in_order(quick, path)
+    assert one(path, "SELECT count(*) FROM orders") >= 1, "the cycle under test must trade"
+    return True
 
 
-@pytest.mark.parametrize("place", ["commit-before", "commit-after"])
-def test_a_first_cycle_that_buys_may_be_killed_at_every_commit(quick: Forks, place: str) -> None:
+def deaths(quick: Forks, fresh: Callable[[str], Path], place: str, most: int) -> int:
+    """Kill a cycle at the first, second, … time it reaches a place, each on a ledger of its own, until it survives."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        names = [f"{place}:{number}" for number in range(1, most + 1)]
+        lived = list(pool.map(lambda name: survived(quick, fresh(name), name), names))
+    assert lived == sorted(lived)
+    assert lived[-1], f"a cycle commits more than {most} times: count on"
+    return lived.count(False)
+
+
+def test_a_first_cycle_that_buys_may_be_killed_at_every_commit(quick: Forks) -> None:
     # the identity, plan, proposal, verdict, intent, the exchange's fill, settlement, snapshot
-    assert kills(quick, lambda name: quick.folder / name / "x.db", place) >= 8
+    for place in ("commit-before", "commit-after"):
+        assert deaths(quick, lambda name: quick.folder / name.replace(":", "-") / "x.db", place, most=9) == 8
 
 
-@pytest.mark.parametrize("place", ["commit-before", "commit-after"])
-def test_a_later_cycle_that_sells_may_be_killed_at_every_commit(quick: Forks, before_a_sale: Path, place: str) -> None:
-    assert kills(quick, lambda name: copy_of(before_a_sale, name), place) >= 7
+def test_a_later_cycle_that_sells_may_be_killed_at_every_commit(quick: Forks, before_a_sale: Path) -> None:
+    for place in ("commit-before", "commit-after"):
+        assert deaths(quick, lambda name: copy_of(before_a_sale, name), place, most=8) == 7
 
 
 @pytest.mark.parametrize(
@@ -317,20 +351,22 @@ def test_a_kill_around_the_submission_leaves_an_intent_that_recover_settles(
 ) -> None:
     path = quick.folder / "x.db"
     assert quick("cycle", "--db", str(path), env={"TRADER_FAILPOINT": place}).code == KILLED
-    assert rows(path, f"SELECT {STATE} FROM orders AS o") == [("INTENT",)]
+    assert rows(path, STATES) == [("INTENT",)]
     assert one(path, "SELECT count(*) FROM paper_orders") == sent
-    proposal = one(path, "SELECT proposal_id FROM orders")
+    assert quick("ledger", "verify", "--db", str(path)).code == 0, "an order nobody has settled yet is no fault"
     recovered = json.loads(quick("recover", "--db", str(path), "--json").stdout)
     assert [order["state"] for order in recovered["orders"]] == ["FILLED" if sent else "ABANDONED"]
     assert one(path, "SELECT count(*) FROM trades") == sent
-    again = quick("execute", "--verdict", "3", "--db", str(path), "--json")
-    assert (again.code, json.loads(again.stdout)["already"]) == (0, True), "the verdict was spent by its one order"
-    assert one(path, "SELECT count(*) FROM orders WHERE proposal_id = ?", proposal) == 1
+    again = json.loads(quick("recover", "--db", str(path), "--json").stdout)
+    assert again["orders"] == [], "recover after recover has nothing to do"
+    executed = quick("execute", "--db", str(path), "--json")
+    assert (executed.code, json.loads(executed.stdout)["already"]) == (0, True), "one verdict, one order, ever"
+    assert one(path, "SELECT count(*) FROM orders") == 1
     assert one(path, "SELECT count(*) FROM paper_orders") == sent
     assert_it_goes_on(quick, path)
 
 
-def test_the_steps_by_hand_after_a_kill_send_nothing_twice(quick: Forks) -> None:
+def test_an_execute_by_hand_that_was_killed_sends_nothing_when_it_is_repeated(quick: Forks) -> None:
     path = quick.folder / "x.db"
     for step in ("plan", "propose", "judge"):
         assert quick(step, "--db", str(path)).code == 0
@@ -338,8 +374,7 @@ def test_the_steps_by_hand_after_a_kill_send_nothing_twice(quick: Forks) -> None
         mine = copy_of(path, place)
         assert quick("execute", "--db", str(mine), env={"TRADER_FAILPOINT": place}).code == KILLED
         sent = one(mine, "SELECT count(*) FROM paper_orders")
-        again = json.loads(quick("execute", "--db", str(mine), "--json").stdout)
-        assert again["already"]
+        assert json.loads(quick("execute", "--db", str(mine), "--json").stdout)["already"]
         assert one(mine, "SELECT count(*) FROM paper_orders") == sent
         assert_it_goes_on(quick, mine)
 
@@ -347,102 +382,71 @@ def test_the_steps_by_hand_after_a_kill_send_nothing_twice(quick: Forks) -> None
 # ---------------------------------------------------------------- kills in a row
 
 
-AROUND_THE_ORDER = ("commit-after:5", "submit-before:1", "commit-before:6", "commit-after:6", "submit-after:1")
-"""Where a first cycle dies with an order that recover must look after."""
-
-
-@pytest.mark.parametrize("first", AROUND_THE_ORDER)
-def test_a_recovery_may_be_killed_as_well(quick: Forks, first: str) -> None:
+@pytest.mark.parametrize("first", ["submit-before", "submit-after"])
+@pytest.mark.parametrize("command", ["recover", "cycle"])
+def test_a_recovery_may_be_killed_as_well(quick: Forks, first: str, command: str) -> None:
     killed = quick.folder / "x.db"
     assert quick("cycle", "--db", str(killed), env={"TRADER_FAILPOINT": first}).code == KILLED
-    deaths = 0
-    for place in ("commit-before", "commit-after"):
-        for number in itertools.count(1):
-            path = copy_crashed(killed, f"{place}-{number}")
-            second = quick("recover", "--db", str(path), env={"TRADER_FAILPOINT": f"{place}:{number}"})
-            deaths += second.code == KILLED
-            assert second.code in (0, KILLED)
-            assert_it_goes_on(quick, path)
-            if second.code == 0:
-                break
-    assert deaths == 2
-
-
-@pytest.mark.parametrize("first", AROUND_THE_ORDER[-2:])
-def test_the_next_cycle_may_be_killed_while_it_recovers(quick: Forks, first: str) -> None:
-    killed = quick.folder / "x.db"
-    assert quick("cycle", "--db", str(killed), env={"TRADER_FAILPOINT": first}).code == KILLED
-    for second in ("commit-before:1", "commit-after:1", "commit-after:2"):
-        path = copy_crashed(killed, second)
-        assert quick("cycle", "--db", str(path), env={"TRADER_FAILPOINT": second}).code == KILLED
+    for second in ("commit-before:1", "commit-after:1"):
+        path = copy_of(killed, second)
+        assert quick(command, "--db", str(path), env={"TRADER_FAILPOINT": second}).code == KILLED
         assert_it_goes_on(quick, path)
 
 
 @pytest.mark.soak
-def test_every_pair_of_kills_is_survived(quick: Forks) -> None:
-    places = [f"{name}:{n}" for name in ("commit-before", "commit-after") for n in range(1, 9)]
-    for first in [*places, "submit-before", "submit-after"]:
-        killed = quick.folder / first / "x.db"
-        assert quick("cycle", "--db", str(killed), env={"TRADER_FAILPOINT": first}).code == KILLED
-        for command, second in itertools.product(("recover", "cycle"), [*places, "submit-before", "submit-after"]):
-            path = copy_crashed(killed, f"{command}-{second}")
-            assert quick(command, "--db", str(path), env={"TRADER_FAILPOINT": second}).code in (0, KILLED)
-            assert_it_goes_on(quick, path)
-
-
-def copy_crashed(ledger: Path, folder: str) -> Path:
-    """A copy of all that a killed process left: the ledger with its write-ahead log."""
-    target = ledger.parent / folder.replace(":", "-")
-    target.mkdir()
-    for path in ledger.parent.glob(f"{ledger.name}*"):
-        shutil.copy(path, target / path.name)
-    return target / ledger.name
+@pytest.mark.parametrize("first", [f"{name}:{n}" for name in ("commit-before", "commit-after") for n in range(1, 9)])
+def test_every_pair_of_kills_is_survived(quick: Forks, first: str) -> None:
+    killed = quick.folder / "x.db"
+    assert quick("cycle", "--db", str(killed), env={"TRADER_FAILPOINT": first}).code == KILLED
+    seconds = [f"{name}:{n}" for name in ("commit-before", "commit-after") for n in range(1, 10)]
+    for command, second in itertools.product(("recover", "cycle"), [*seconds, "submit-before", "submit-after"]):
+        path = copy_of(killed, f"{command}-{second}")
+        assert quick(command, "--db", str(path), env={"TRADER_FAILPOINT": second}).code in (0, KILLED)
+        assert_it_goes_on(quick, path)
 
 
 # ---------------------------------------------------------------- at random
 
 
-def storm(quick: Forks, seed: int, deaths: int) -> None:
+def storm(quick: Forks, seed: int, deaths: int, longest: float) -> None:
     """Kill a fast loop `deaths` times at moments nobody chose, then see whether all is in order."""
     chance = random.Random(seed)
     path = quick.folder / f"storm-{seed}.db"
-    env = {"SIMULATED_SEED": str(chance.randrange(1000)), "TIMEFRAME": chance.choice(["1m", "5m", "1h", "1d"])}
+    quick.env |= {"SIMULATED_SEED": str(chance.randrange(1000)), "TIMEFRAME": chance.choice(["1m", "5m", "1h", "1d"])}
     for _ in range(deaths):
-        loop = quick.start("loop", "--speed", "fast", "-q", "--db", str(path), env=env)
-        time.sleep(chance.choice([0.1, 0.5, 1.5]) * chance.random())  # the moment is the experiment; nothing is awaited
+        loop = quick.start("loop", "--speed", "fast", "-q", "--db", str(path))
+        time.sleep(
+            chance.choice([0.1, 0.3, longest]) * chance.random()
+        )  # the moment is the experiment: nothing is awaited
         loop.send(signal.SIGKILL)
         assert loop.result().code == KILLED
-        if chance.random() < 0.2:
-            assert quick("recover", "--db", str(path), env=env).code in (0, KILLED)
-    assert quick("recover", "--db", str(path), env=env).code == 0
-    assert quick("cycle", "--db", str(path), env=env).code == 0
-    assert_books_in_order(quick, path)
+    assert_it_goes_on(quick, path)
 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_a_loop_may_be_killed_at_any_moment(quick: Forks, seed: int) -> None:
-    storm(quick, seed, deaths=5)
+    storm(quick, seed, deaths=5, longest=0.5)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(100, 120))
 def test_a_loop_may_be_killed_hundreds_of_times(quick: Forks, seed: int) -> None:
-    storm(quick, seed, deaths=25)
+    storm(quick, seed, deaths=25, longest=3.0)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(200, 210))
-def test_a_loop_may_be_killed_at_any_commit_of_a_long_run(quick: Forks, seed: int) -> None:
+def test_a_long_run_may_be_killed_at_any_commit(quick: Forks, seed: int) -> None:
     chance = random.Random(seed)
     path = quick.folder / "x.db"
-    env = {"SIMULATED_SEED": str(seed)}
+    quick.env |= {"SIMULATED_SEED": str(seed), "TIMEFRAME": "1d"}
     for _ in range(12):
-        place = chance.choice(["commit-before", "commit-after"])
-        at = {**env, "TRADER_FAILPOINT": f"{place}:{chance.randrange(1, 600)}"}
-        assert quick("loop", "--speed", "fast", "-q", "--db", str(path), env=at).code == KILLED
+        failpoint = f"{chance.choice(['commit-before', 'commit-after'])}:{chance.randrange(1, 600)}"
+        died = quick("loop", "--speed", "fast", "-q", "--db", str(path), env={"TRADER_FAILPOINT": failpoint})
+        assert died.code == KILLED
         assert quick("ledger", "verify", "--db", str(path)).code == 0
-    assert quick("recover", "--db", str(path), env=env).code == 0
-    assert_books_in_order(quick, path)
+    assert one(path, "SELECT count(*) FROM orders") > 0
+    assert_it_goes_on(quick, path)
 
 
 # ---------------------------------------------------------------- and once with nothing shared

@@ -248,13 +248,13 @@ def _asked(words: Sequence[str]) -> Asked:
 
 
 def _mend_streams() -> None:
-    """Output in any locale, and no file of ours in the place of a closed stdin, stdout or stderr."""
+    """Text in any locale, and no file of ours in the place of a closed stdin, stdout or stderr."""
     for fd in (0, 1, 2):
         try:
             os.fstat(fd)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")

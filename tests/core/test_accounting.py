@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trader_cli.core import accounting
@@ -54,12 +54,12 @@ grids = st.sampled_from([(5, 2), (8, 8), (0, 8), (3, 4)])
 def run(grid: tuple[int, int], steps: list[tuple[Side, int, int, int, str, str]]) -> Fills:
     """Fills from plain numbers: side, thousandths sold (1000 flattens), quantity and price in grid units, fee."""
     book, fills = Book(), []
-    for wish, part, units, ticks, asset, pct in steps:
+    for wish, part, units, ticks, currency, pct in steps:
         price = Decimal(ticks).scaleb(-grid[1])
         side = wish if book.base > ZERO else Side.BUY
+        asset = "USDT" if side is Side.SELL and currency == "BTC" else currency
         qty = Decimal(units).scaleb(-grid[0])
         if side is Side.SELL:
-            asset = "USDT" if asset == "BTC" else asset
             share = div(mul(book.base, Decimal(part)), Decimal(1000), Decimal(1).scaleb(-grid[0]))
             qty = book.base if part == 1000 else min(share, book.base)
         if qty == ZERO:
@@ -101,6 +101,7 @@ def exact(value: Decimal) -> Fraction:
 
 
 @given(runs, marks)
+@settings(max_examples=60)
 def test_cash_and_position_are_exactly_deposits_realized_and_unrealized(fills: Fills, mark: Decimal) -> None:
     for book in folded(OPENING, fills):
         ours = exact(book.quote) + exact(accounting.value(book.base, mark))
@@ -125,6 +126,7 @@ def test_a_sale_of_nearly_all_cannot_release_more_than_the_cost() -> None:
 
 
 @given(runs)
+@settings(max_examples=60)
 def test_a_sale_releases_cost_in_proportion_half_even_and_the_last_one_all_that_is_left(
     fills: Fills,
 ) -> None:
@@ -142,6 +144,7 @@ def test_a_sale_releases_cost_in_proportion_half_even_and_the_last_one_all_that_
 
 
 @given(runs)
+@settings(max_examples=60)
 def test_the_parts_of_the_book_are_the_sums_of_the_fills(fills: Fills) -> None:
     *_, book = folded(OPENING, fills)
     quote, base, deposits, fees = exact(OPENING.quote), Fraction(0), exact(OPENING.deposits), Fraction(0)
@@ -155,6 +158,7 @@ def test_the_parts_of_the_book_are_the_sums_of_the_fills(fills: Fills) -> None:
 
 
 @given(runs, marks)
+@settings(max_examples=40)
 def test_when_nothing_is_held_the_profit_is_the_cash_beyond_the_deposits_whatever_the_price(
     fills: Fills, mark: Decimal
 ) -> None:
@@ -166,6 +170,7 @@ def test_when_nothing_is_held_the_profit_is_the_cash_beyond_the_deposits_whateve
 
 
 @given(runs, st.integers(1, 9))
+@settings(max_examples=40)
 def test_a_fill_split_in_two_at_one_price_comes_to_the_same_book(fills: Fills, tenths: int) -> None:
     side, last = fills[-1]
     part = Decimal(tenths) / 10
@@ -188,6 +193,7 @@ def test_a_fill_split_in_two_at_one_price_comes_to_the_same_book(fills: Fills, t
 
 
 @given(runs, marks)
+@settings(max_examples=40)
 def test_a_hostile_decimal_context_of_the_thread_changes_no_balance(fills: Fills, mark: Decimal) -> None:
     *_, expected = folded(OPENING, fills)
     worth, equity = accounting.unrealized(expected, mark), accounting.equity(expected, mark)
@@ -199,6 +205,7 @@ def test_a_hostile_decimal_context_of_the_thread_changes_no_balance(fills: Fills
 
 
 @given(st.lists(scaled(-(10**10), 10**10, 2), max_size=6))
+@settings(max_examples=40)
 def test_deposits_and_withdrawals_make_no_profit(amounts: list[Decimal]) -> None:
     book = Book()
     for amount in amounts:
@@ -288,9 +295,9 @@ def test_freqtrade_publishes_our_profit_after_each_of_many_purchases_and_sales(c
     """
     document = table("freqtrade_dca_spot.json")["cases"][case]
     rate, book, staked = Decimal(document["fee"]), Book(), ZERO
-    for position, ((side, qty, price), wanted) in enumerate(document["orders"]):
+    for position, ((side, *sizes), wanted) in enumerate(document["orders"]):
         amount, open_rate, _stake, total, of_this, relative = wanted
-        qty, price = Decimal(qty), Decimal(price)
+        qty, price = map(Decimal, sizes)
         before = book.realized
         book = accounting.fold(book, Side(side.upper()), fill(qty, price, qty * price * rate), "BTC", "USDT")
         staked += qty * price * (1 + rate) if side == "buy" else ZERO
@@ -316,8 +323,8 @@ def test_nautilus_publishes_our_profit_once_its_entry_fees_are_put_where_we_keep
     """
     document = table("nautilus_position.json")["cases"][case]
     rate, book = Decimal(document["fee_rate_derived"]), Book()
-    for (side, qty, price), wanted in zip(document["fills"], document["after"], strict=True):
-        qty, price = Decimal(qty), Decimal(price)
+    for (side, *sizes), wanted in zip(document["fills"], document["after"], strict=True):
+        qty, price = map(Decimal, sizes)
         book = accounting.fold(book, Side(side), fill(qty, price, qty * price * rate), "BTC", "USDT")
         if wanted is None:
             continue

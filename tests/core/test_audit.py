@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from trader_cli.core.audit import GENESIS, Value, content_row, link_hash, row_hash, rows_hash, text_sha256
@@ -21,6 +21,7 @@ def kept(row: dict[str, Value]) -> list[tuple[str, Value]]:
 
 
 @given(table_rows, names, values)
+@settings(max_examples=40)
 def test_a_changed_value_changes_the_hash_of_its_row(row: dict[str, Value], column: str, value: Value) -> None:
     changed = {**row, column: value}
     same = kept(changed) == kept(row)
@@ -28,6 +29,7 @@ def test_a_changed_value_changes_the_hash_of_its_row(row: dict[str, Value], colu
 
 
 @given(table_rows, table_rows)
+@settings(max_examples=40)
 def test_two_rows_hash_alike_only_when_they_hold_the_same_in_the_same_columns(
     one: dict[str, Value], other: dict[str, Value]
 ) -> None:
@@ -35,17 +37,20 @@ def test_two_rows_hash_alike_only_when_they_hold_the_same_in_the_same_columns(
 
 
 @given(table_rows)
+@settings(max_examples=40)
 def test_a_column_that_is_null_leaves_the_hash_as_it_was(row: dict[str, Value]) -> None:
     assert row_hash("trades", {**row, "added_later": None}) == row_hash("trades", row)
     assert row_hash("trades", dict(kept(row))) == row_hash("trades", row)
 
 
 @given(table_rows)
+@settings(max_examples=40)
 def test_the_same_row_in_another_table_hashes_differently(row: dict[str, Value]) -> None:
     assert row_hash("trades", row) != row_hash("orders", row)
 
 
 @given(table_rows)
+@settings(max_examples=40)
 def test_a_renamed_column_changes_the_hash(row: dict[str, Value]) -> None:
     assume(kept(row))
     renamed = {f"{column}_": value for column, value in row.items()}
@@ -53,6 +58,7 @@ def test_a_renamed_column_changes_the_hash(row: dict[str, Value]) -> None:
 
 
 @given(table_rows)
+@settings(max_examples=40)
 def test_the_order_of_the_columns_is_part_of_the_hash(row: dict[str, Value]) -> None:
     assume(len(kept(row)) > 1)
     assert row_hash("trades", dict(reversed(row.items()))) != row_hash("trades", row)
@@ -70,6 +76,7 @@ def test_values_cannot_be_moved_across_the_border_of_two_columns() -> None:
 
 
 @given(st.text())
+@settings(max_examples=40)
 def test_any_text_can_be_hashed(words: str) -> None:
     assert len(row_hash("decisions", {"cause": words})) == 32
     assert text_sha256(words) == hashlib.sha256(words.encode("utf-8", "surrogatepass")).hexdigest()
@@ -82,6 +89,7 @@ def test_a_row_hash_is_what_it_is_documented_to_be() -> None:
 
 
 @given(st.lists(st.binary(min_size=32, max_size=32), unique=True, min_size=2, max_size=5))
+@settings(max_examples=40)
 def test_the_hash_of_a_transaction_knows_its_rows_and_their_order(hashes: list[bytes]) -> None:
     whole = rows_hash(hashes)
     assert rows_hash(reversed(hashes)) != whole
@@ -94,6 +102,7 @@ links = st.tuples(st.text(max_size=6), st.integers(1, 10**6), st.integers(1, 99)
 
 
 @given(links, links)
+@settings(max_examples=40)
 def test_a_link_covers_ledger_position_count_rows_and_its_predecessor(one: Link, other: Link) -> None:
     for position in range(len(one)):
         mixed = [*one]

@@ -65,6 +65,7 @@ EXEMPT = {
 """What does not bind a SELL, besides REDUCE."""
 
 WINDOW = Window("recorded:fake.csv", FIVE, bars(), (), PRICE, 0)
+FEATURES = compute_indicators(WINDOW)
 HELD = Book(deposits=D(1000), quote=D(900), base=D("0.002"), cost=D(100))
 FLAT = Book(deposits=D(1000), quote=D(1000))
 
@@ -77,7 +78,7 @@ def case(action: str = "BUY", qty: str = "0.001", **changes: Any) -> Case:
         return replace(base, **known)
 
     window = of(Window, WINDOW)
-    seen = Observation(1, "t", changes.pop("seen_at", NOW), window, compute_indicators(WINDOW), D(900), D(0))
+    seen = Observation(1, "t", changes.pop("seen_at", NOW), window, FEATURES, D(900), D(0))
     book = changes.pop("book", HELD if action == "SELL" else FLAT)
     limits, market = of(Limits, LIMITS), of(Market, BTC)
     history = of(History, History(0, None, None, None))
@@ -102,8 +103,7 @@ def case(action: str = "BUY", qty: str = "0.001", **changes: Any) -> Case:
         action, D(qty), changes.pop("policy_id", "ma_trend"), "it moves", changes.pop("confidence", 0.9)
     )
     now = changes.pop("now_at", PRICE)
-    made = Case(situation, plan, proposal, now, changes.pop("was_at", now), **changes)
-    return made
+    return Case(situation, plan, proposal, now, changes.pop("was_at", now), **changes)
 
 
 def ruling(of: Review, name: str) -> Ruling:
@@ -471,7 +471,9 @@ def test_a_sell_reserves_nothing() -> None:
 # What a verdict left: the ceiling.
 
 
-@pytest.mark.parametrize(("ceiling", "left"), [("0.0005", "0.0005"), ("0.001", "0.001"), ("0.002", "0.001"), ("0", "0")])
+@pytest.mark.parametrize(
+    ("ceiling", "left"), [("0.0005", "0.0005"), ("0.001", "0.001"), ("0.002", "0.001"), ("0", "0")]
+)
 @pytest.mark.parametrize("action", ["BUY", "SELL"])
 def test_a_ceiling_lowers_and_never_raises(action: str, ceiling: str, left: str) -> None:
     law = review(case(action, "0.001", ceiling=D(ceiling)))
@@ -512,7 +514,7 @@ sound_markets = st.builds(
 prices = st.builds(whole, st.integers(1, 10**13), st.integers(0, 10))
 """From a ten-billionth to ten trillions."""
 
-relaxed = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+relaxed = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
 
 @relaxed
@@ -523,7 +525,8 @@ def test_the_smallest_quantity_can_be_bought_and_sold_again_and_one_step_less_ca
     qty = smallest_qty(market, price, held)
     assert sellable_after(market, price, qty, held)
     assert floor_to(qty, market.step) == qty
-    assert qty <= ZERO or not sellable_after(market, price, sub(qty, market.step), held)
+    less = sub(qty, market.step)
+    assert less <= ZERO or not sellable_after(market, price, less, held)
 
 
 @pytest.mark.timeout(20)
@@ -537,7 +540,7 @@ def test_the_smallest_quantity_of_a_coin_worth_next_to_nothing_is_found_at_once(
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("changes", [{"fee_pct": D(100)}, {"fee_pct": D(250)}, {"step": ZERO}])
-def test_no_market_makes_the_search_for_the_smallest_quantity_endless(changes: dict[str, Decimal]) -> None:
+def test_no_market_makes_the_search_for_the_smallest_quantity_endless(changes: dict[str, Any]) -> None:
     market = replace(BTC, **changes)
     qty = smallest_qty(market, PRICE)
     assert qty == market.max_qty if market.fee_pct >= 100 else qty > ZERO
@@ -574,7 +577,9 @@ def test_the_smallest_cap_lets_a_round_trip_through_and_one_less_does_not(
 # Whatever the case.
 
 amounts = st.one_of(
-    st.sampled_from([ZERO, D("1e-18"), D("1e-8"), D("0.00001"), D(1), D(5), D(1000), D("999999999999.999999999999999999")]),
+    st.sampled_from(
+        [ZERO, D("1e-18"), D("1e-8"), D("0.00001"), D(1), D(5), D(1000), D("999999999999.999999999999999999")]
+    ),
     st.builds(whole, st.integers(0, 10**12), st.integers(0, 18)),
     st.builds(whole, st.integers(0, 10**35), st.just(18)),
 )
@@ -583,53 +588,57 @@ quantities = st.one_of(
     st.builds(lambda n, places: text(whole(n, places)), st.integers(0, 10**12 - 1), st.integers(0, 18)),
 )
 percents = st.builds(whole, st.integers(0, 10_000), st.just(2))
-maybe_moments = st.none() | st.integers(NOW - 10**9, NOW + 10**6)
+
+
+STEPS = st.sampled_from([D("1e-18"), D("1e-8"), D("0.00001"), D("0.3"), D(1), D(1000)])
+
+WILD: dict[str, st.SearchStrategy[Any]] = {
+    "was_at": amounts,
+    "verdict_age_ms": st.integers(-1, 200_000),
+    "ceiling": amounts,
+    "confidence": st.sampled_from([0.0, 0.5, 1.0]),
+    "mode": st.sampled_from(["TRADE", "OBSERVE"]),
+    "state": st.sampled_from(TradingState),
+    "reserved": amounts,
+    "open_orders": st.sampled_from([(), ("t1-1",)]),
+    "step": STEPS,
+    "min_qty": amounts,
+    "max_qty": amounts,
+    "min_notional": amounts,
+    "fee_pct": percents,
+    "deposit_cap": st.none() | amounts,
+    "max_order": st.none() | amounts,
+    "daily_loss": st.none() | amounts,
+    "max_drawdown_pct": percents,
+    "max_drift_pct": percents,
+    "day_equity": st.none() | amounts,
+    "peak_equity": st.none() | amounts,
+    "last_order_at": st.none() | st.integers(NOW - 10**9, NOW + 10**6),
+    "cooldown_ms": st.integers(0, 10**9),
+    "orders_today": st.integers(0, 30),
+    "age_ms": st.none() | st.integers(0, 10**7),
+    "book": st.builds(
+        Book,
+        deposits=amounts,
+        quote=st.one_of(amounts, amounts.map(lambda value: -value)),
+        base=amounts,
+        cost=amounts,
+    ),
+}
+"""What ledger, settings and exchange could make up, sensible or not."""
 
 
 @st.composite
 def cases(draw: st.DrawFn, steps: st.SearchStrategy[Decimal] | None = None) -> Case:
-    """Any case that ledger, settings and exchange could make up, sensible or not."""
-    action = draw(st.sampled_from(["BUY", "BUY", "SELL", "HOLD"]))
-    steps = steps or st.sampled_from([D("1e-18"), D("1e-8"), D("0.00001"), D("0.3"), D(1), D(1000)])
-    price = draw(st.one_of(st.just(PRICE), amounts))
-    return case(
-        action,
-        draw(quantities),
-        now_at=price,
-        was_at=draw(st.one_of(st.just(price), amounts)),
-        verdict_age_ms=draw(st.integers(-1, 200_000)),
-        ceiling=draw(st.none() | amounts),
-        confidence=draw(st.sampled_from([0.0, 0.5, 1.0])),
-        mode=draw(st.sampled_from(["TRADE", "TRADE", "OBSERVE"])),
-        state=draw(st.sampled_from([*TradingState, TradingState.RUN])),
-        reserved=draw(st.one_of(st.just(ZERO), amounts)),
-        open_orders=draw(st.sampled_from([(), (), ("t1-1",)])),
-        book=draw(
-            st.builds(
-                Book,
-                deposits=amounts,
-                quote=st.one_of(amounts, amounts.map(lambda value: -value)),
-                base=amounts,
-                cost=amounts,
-            )
-        ),
-        step=draw(steps),
-        min_qty=draw(amounts),
-        max_qty=draw(amounts),
-        min_notional=draw(st.one_of(st.just(D(5)), amounts)),
-        fee_pct=draw(percents),
-        deposit_cap=draw(st.none() | amounts),
-        max_order=draw(st.none() | amounts),
-        daily_loss=draw(st.none() | amounts),
-        max_drawdown_pct=draw(percents),
-        max_drift_pct=draw(percents),
-        day_equity=draw(st.none() | amounts),
-        peak_equity=draw(st.none() | amounts),
-        last_order_at=draw(maybe_moments),
-        cooldown_ms=draw(st.integers(0, 10**9)),
-        orders_today=draw(st.integers(0, 30)),
-        age_ms=draw(st.none() | st.integers(0, 10**7)),
-    )
+    """A sensible order of which up to three facts are anything at all, so that many cases pass and all rules bite."""
+    odd = draw(st.sets(st.sampled_from(sorted(WILD)), max_size=3))
+    facts = {name: draw(WILD[name]) for name in sorted(odd)}
+    if steps is not None:
+        facts["step"] = draw(steps)
+    action = draw(st.sampled_from(["BUY", "BUY", "SELL", "SELL", "HOLD"]))
+    qty = draw(st.sampled_from(["0.001", "0.0012345", "0.00011", "1"]) | quantities)
+    price = draw(st.one_of([st.just(PRICE)] * 7 + [st.sampled_from([D("50000.01"), D("0.00001")]), amounts]))
+    return case(action, qty, now_at=price, **facts)
 
 
 @relaxed
@@ -692,7 +701,9 @@ def test_lowering_a_limit_never_raises_what_is_allowed(one: Case, data: st.DataO
         loose: object = False
         tight: object = True
     elif name in ("cooldown_ms", "min_confidence"):
-        loose, tight = sorted(data.draw(st.tuples(*[st.integers(0, 10**9) if name == "cooldown_ms" else st.floats(0, 1)] * 2)))
+        loose, tight = sorted(
+            data.draw(st.tuples(*[st.integers(0, 10**9) if name == "cooldown_ms" else st.floats(0, 1)] * 2))
+        )
     else:
         pair = data.draw(TIGHTER[name])
         loose, tight = (pair[1], pair[0]) if pair[1] is None else (max(pair), min(pair))

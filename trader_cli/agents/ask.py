@@ -28,8 +28,13 @@ def ask(model: Model, question: Question, read: Callable[[Any], T]) -> Asked[T]:
     answer = model.answer(question)
     if answer.status != "ok" or answer.text is None:
         cause = f"{answer.model} {answer.status}" + (f": {answer.error}" if answer.error else "")
-        return Asked(question, answer, None, cause[:300])
+        return Asked(question, answer, None, _plain(cause))
     try:
         return Asked(question, answer, read(parse(answer.text)), None)
     except UnreadableError as error:
-        return Asked(question, answer, None, f"{answer.model}: {error}"[:300])
+        return Asked(question, answer, None, _plain(f"{answer.model}: {error}"))
+
+
+def _plain(words: str) -> str:
+    """A cause that can be written down anywhere: a lone surrogate or NUL of a stranger's error becomes an escape."""
+    return words.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")[:300]

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from trader_cli.core import accounting
-from trader_cli.core.decimals import ZERO, brief, text
+from trader_cli.core.decimals import ZERO, brief, div, sub, text
 from trader_cli.core.limits import sellable
 from trader_cli.core.moments import iso
 from trader_cli.schemas.situation import Situation
@@ -39,7 +39,7 @@ def position_facts(situation: Situation) -> dict[str, Any]:
     held = book.base > ZERO and (price is None or sellable(situation.market, price, book.base))
     gain_pct = None
     if held and price is not None and book.cost > ZERO:
-        gain_pct = round(float(accounting.unrealized(book, price) / book.cost) * 100, 4)
+        gain_pct = round(float(div(accounting.unrealized(book, price), book.cost)) * 100, 4)
     owner = situation.owner if held else None
     return {
         "held": held,
@@ -57,7 +57,7 @@ def account_facts(situation: Situation) -> dict[str, Any]:
     cap = situation.limits.deposit_cap
     return {
         "equity": None if price is None else brief(accounting.equity(situation.book, price)),
-        "free_quote": brief(situation.book.quote - situation.reserved),
+        "free_quote": brief(sub(situation.book.quote, situation.reserved)),
         "deposit_cap": None if cap is None else text(cap),
         "trading_state": situation.state.name,
         "costs": {

@@ -133,7 +133,9 @@ def _from_stdin(desk: Desk, agent: Agent) -> Decision[Any]:
         document = json.loads(words)
         row_id, trace_id = int(document["id"]), str(document["trace_id"])
         schema = document["schema"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        if row_id.bit_length() > 63:
+            raise ValueError(row_id)  # SQLite has no such number
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise UsageError(f"stdin holds no {what}: needs the output of {_MAKES[agent]} --json") from None
     if schema != f"trader.{what}/1":
         raise UsageError(f'stdin holds "{schema}", needs "trader.{what}/1"', f"Pipe in: {_MAKES[agent]} --json")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from trader_cli.commands.options import DryRun, Globals, command
-from trader_cli.core.errors import BusyError
+from trader_cli.core.errors import BusyError, TraderError
 from trader_cli.core.moments import iso
 from trader_cli.phases.recover import note_stop
 from trader_cli.wiring import Bench, at_desk, stop_file
@@ -26,7 +26,7 @@ def stop(g: Globals, reason: Reason = "stopped by the operator", dry_run: DryRun
     before = file.reason()
     if not dry_run and before is None:
         file.write(reason)
-    recorded = False
+    recorded, held, busy = False, None, False
     if settings.db_path.is_file():
         try:
             with at_desk(settings, Bench(dry_run=dry_run, wait_secs=1.0)) as desk:
@@ -35,13 +35,13 @@ def stop(g: Globals, reason: Reason = "stopped by the operator", dry_run: DryRun
                 held = desk.ledger.last_snapshot()
             recorded = not dry_run
         except BusyError:
-            held = None
-    else:
-        held = None
+            busy = True
+        except TraderError as error:  # other settings than the ledger's, a damaged ledger: the STOP file stands
+            g.out.warn(f"the stop could not be recorded in the ledger: {error.message}")
     lines = [f"Already stopped: {before}" if before else f"Stopped: {reason}. No new orders from now on."]
     if held is not None and held.book.base:
         lines.append(f"The position of {held.book.base:f} is kept (as of {iso(held.at)}).")
-    if not recorded and not dry_run and settings.db_path.is_file():
+    if busy and not dry_run:
         lines.append("A running cycle holds the ledger; it sees the STOP file and will record the stop.")
     lines.append('Undo: trader resume --reason "..."')
     document = {

@@ -24,7 +24,8 @@ from trader_cli.schemas.trader import Proposal
 NOTIONAL_MARGIN_PCT = Decimal(2)
 """Exchanges value a market order at an average price of their own, so the least notional needs a margin."""
 
-HUNDRED = Decimal(100)
+FINEST = Decimal("1e-18")
+"""The step of a market that names none: what the ledger can hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +91,18 @@ def reserve(case: Case, qty: Decimal) -> Decimal:
 
 def smallest_qty(market: Market, price: Decimal, held: Decimal = ZERO) -> Decimal:
     """The least quantity of a BUY that can also be sold again after its fee, on the step."""
-    if price <= ZERO:
+    kept = sub(Decimal(1), percent(Decimal(1), market.fee_pct))
+    if price <= ZERO or kept <= ZERO:
         return market.max_qty
-    qty = market.min_qty
+    step = market.step or FINEST
     floor_price = sub(price, percent(price, NOTIONAL_MARGIN_PCT))
-    needed = MONEY.divide(market.min_notional, floor_price)
-    qty = max(qty, floor_to(needed, market.step))
-    while not sellable_after(market, price, qty, held):
-        qty = add(qty, market.step)
-    return qty
+    least = _ceil_to(max(market.min_qty, step, MONEY.divide(market.min_notional, floor_price)), step)
+    return max(least, _ceil_to(MONEY.divide(sub(least, held), kept), step))
+
+
+def _ceil_to(value: Decimal, step: Decimal) -> Decimal:
+    floor = floor_to(value, step)
+    return floor if floor >= value else add(floor, step)
 
 
 def sellable_after(market: Market, price: Decimal, qty: Decimal, held: Decimal) -> bool:
@@ -117,10 +121,10 @@ def sellable(market: Market, price: Decimal, held: Decimal) -> bool:
 
 
 def smallest_cap(market: Market, price: Decimal, max_drift_pct: Decimal) -> Decimal:
-    """The least deposit cap under which one round trip fits, in whole quote units."""
-    worst = mul(price, add(Decimal(1), percent(Decimal(1), max_drift_pct)))
-    notional = mul(smallest_qty(market, price), worst)
-    cost = add(notional, percent(notional, market.fee_pct))
+    """The least deposit cap under which one round trip fits, in whole quote units; reckoned as `reserve` does."""
+    worst = round_up(add(price, percent(price, max_drift_pct)))
+    unit = round_up(add(worst, percent(worst, market.fee_pct)))
+    cost = mul(smallest_qty(market, price), unit)
     return cost.to_integral_value(rounding="ROUND_CEILING", context=MONEY)
 
 
@@ -264,7 +268,9 @@ def _position(case: Case) -> Ruling:
 def _affordable(case: Case, budget: Decimal) -> Decimal:
     """How much base `budget` quote buys at the worst price with its fee."""
     unit = reserve(case, Decimal(1))
-    return ZERO if unit <= ZERO else floor_to(MONEY.divide(max(ZERO, budget), unit), case.situation.market.step)
+    return (
+        ZERO if unit <= ZERO else floor_to(MONEY.divide(max(ZERO, budget), unit), case.situation.market.step or FINEST)
+    )
 
 
 def _funds(case: Case) -> Ruling:

@@ -43,13 +43,13 @@ def cycle(desk: Desk) -> Cycle:
     proposed = propose(desk, planned)
     judged = judge(desk, planned, proposed)
     done = execute(desk, planned, proposed, judged)
+    if planned.cause and planned.cause.startswith(UNAVAILABLE):
+        upstream = upstream or planned.cause
     taken = None
     try:
         taken = snapshot(desk, trace_id)
     except UpstreamError as error:
         upstream = upstream or error.message
-    if planned.cause and planned.cause.startswith(UNAVAILABLE):
-        upstream = upstream or planned.cause
     return Cycle(trace_id, unsettled, upstream, planned, proposed, judged, done, taken)
 
 
@@ -72,11 +72,11 @@ def loop(
     Raises what cannot be outlived: a broken ledger or setting, an order that needs a human.
     """
     done = 0
-    while (cycles is None or done < cycles) and (until is None or desk.clock.now() < until):
+    while (cycles is None or done < cycles) and not _over(desk, until):
         due = due_at(desk.ledger)
         if due is not None:
             waiting(due)
-            if not desk.clock.sleep_until(due):
+            if not desk.clock.sleep_until(due) or _over(desk, until):
                 return
         came = _outlive(desk)
         if came is None:
@@ -86,6 +86,10 @@ def loop(
         if failed and not desk.clock.sleep_until(desk.clock.wall() + RETRY_SECS * 1000):
             return
         done += 1
+
+
+def _over(desk: Desk, until: Moment | None) -> bool:
+    return until is not None and desk.clock.now() >= until
 
 
 def _outlive(desk: Desk) -> Cycle | TraderError | None:

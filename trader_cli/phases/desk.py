@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Protocol
 
-from trader_cli.core.decimals import ZERO
+from trader_cli.core.decimals import ZERO, add
 from trader_cli.core.errors import UpstreamError
 from trader_cli.core.moments import Moment
 from trader_cli.core.ports import Clock, Exchange, Ids, Model
 from trader_cli.core.posteriors import priors
 from trader_cli.schemas.book import Balances
-from trader_cli.schemas.market import Costs, Defect, Observation, Window
+from trader_cli.schemas.market import Costs, Defect, Market, Observation, Window
 from trader_cli.schemas.situation import Limits, Situation, TradingState
 from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.market import get_ohlcv
@@ -75,9 +74,12 @@ def observe(desk: Desk, trace_id: str, now: Moment) -> Observation:
     return Observation(None, trace_id, now, window, compute_indicators(window), held.quote, held.base)
 
 
-def situation(desk: Desk, seen: Observation, now: Moment) -> Situation:
-    """All that the law and the agents may reckon with at `now`, gathered from the ledger and what was seen."""
-    market = desk.exchange.market()
+def situation(desk: Desk, seen: Observation, now: Moment, market: Market | None = None) -> Situation:
+    """All that the law and the agents may reckon with at `now`, gathered from the ledger and what was seen.
+
+    Inside a transaction the exchange is not asked: hand over the `market` that was read before.
+    """
+    market = market or desk.exchange.market()
     state, cause = desk.state()
     book = desk.ledger.book(market.base, market.quote)
     waiting = desk.ledger.open_orders()
@@ -93,7 +95,7 @@ def situation(desk: Desk, seen: Observation, now: Moment) -> Situation:
         state=state,
         stop_cause=cause,
         open_orders=tuple(order.intent.client_order_id for order in waiting),
-        reserved=sum((order.intent.reserved_quote for order in waiting), Decimal(0)),
+        reserved=add(*(order.intent.reserved_quote for order in waiting)),
         history=desk.ledger.history(now),
         posteriors=priors(),
     )

@@ -12,7 +12,7 @@ from trader_cli.phases.desk import Desk, seen_by, situation
 from trader_cli.schemas.cycle import Execution
 from trader_cli.schemas.decision import Decision, Review
 from trader_cli.schemas.judge import Verdict
-from trader_cli.schemas.market import Observation, Quote
+from trader_cli.schemas.market import Market, Observation, Quote
 from trader_cli.schemas.order import Intent, Order, OrderState, Outcome, Side
 from trader_cli.schemas.planner import Plan
 from trader_cli.schemas.situation import TradingState
@@ -30,8 +30,8 @@ def execute(desk: Desk, plan: Decision[Plan], proposal: Decision[Proposal], verd
         return Execution(None, reason=f"verdict {verdict.payload.decision} on {proposal.payload.action}")
     now = desk.clock.now()
     seen = seen_by(desk, proposal.observation_id, proposal.trace_id, now)
-    quote = desk.exchange.quote(now)
-    intent, law = _write_intent(desk, _Lineage(plan, proposal, verdict), seen, quote, approved)
+    look = _Look(seen, desk.exchange.quote(now), desk.exchange.market())
+    intent, law = _write_intent(desk, _Lineage(plan, proposal, verdict), look, approved)
     if intent is None:
         return Execution(None, reason=_words(law))
     order = Order(intent, OrderState.INTENT, None, (), {})
@@ -45,6 +45,15 @@ class _Lineage:
     verdict: Decision[Verdict]
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What the exchange said before the transaction began: none is open while it is asked."""
+
+    seen: Observation
+    quote: Quote
+    market: Market
+
+
 def approved_qty(proposal: Proposal, verdict: Verdict) -> Decimal:
     """What a verdict lets through of a proposal; nothing when the two do not fit."""
     if proposal.action == "HOLD" or verdict.decision == "REJECT":
@@ -56,16 +65,14 @@ def approved_qty(proposal: Proposal, verdict: Verdict) -> Decimal:
     return verdict.revised_qty
 
 
-def _write_intent(
-    desk: Desk, of: _Lineage, seen: Observation, quote: Quote, approved: Decimal
-) -> tuple[Intent | None, Review]:
+def _write_intent(desk: Desk, of: _Lineage, look: _Look, approved: Decimal) -> tuple[Intent | None, Review]:
     """In one transaction: the law with today's facts, then the intent, or a NOT_SENT event that says why not."""
     with desk.ledger.transaction() as tx:
         now = desk.clock.now()
-        seen = seen if seen.id is not None else desk.ledger.log_observation(tx, seen)
-        where = situation(desk, seen, now)
+        seen = look.seen if look.seen.id is not None else desk.ledger.log_observation(tx, look.seen)
+        where = situation(desk, seen, now, look.market)
         side = Side(of.proposal.payload.action)
-        price = quote.ask if side is Side.BUY else quote.bid
+        price = look.quote.ask if side is Side.BUY else look.quote.bid
         age_ms = now - of.verdict.at
         law_price = of.verdict.review.price if of.verdict.review else price
         case = Case(where, of.plan.payload, of.proposal.payload, price, law_price, age_ms, approved)

@@ -29,7 +29,7 @@ def judge(desk: Desk, plan: Decision[Plan], proposal: Decision[Proposal]) -> Dec
         return done
     now = desk.clock.now()
     seen, case = case_of(desk, plan, proposal, now)
-    law = review(case)
+    law = first = review(case)
     asked = None
     if law.allowed > ZERO:
         asked = ask(
@@ -42,7 +42,7 @@ def judge(desk: Desk, plan: Decision[Plan], proposal: Decision[Proposal]) -> Dec
             Agent.JUDGE,
             proposal.trace_id,
             now,
-            payload=_verdict(case, law, asked),
+            payload=_verdict(case, first, law, asked),
             seen=seen,
             asked=asked,
             cause=asked.cause if asked else None,
@@ -53,18 +53,21 @@ def judge(desk: Desk, plan: Decision[Plan], proposal: Decision[Proposal]) -> Dec
 
 
 def _lowered(case: Case, law: Review, asked: Asked[Verdict]) -> Review:
-    """The law again, on what the judge left. A SELL that reduces the position cannot be blocked by a model."""
+    """The law again, on what the judge left. A SELL that reduces the position cannot be blocked by a model.
+
+    Where the judge left all, the law's word stands as it is, with the rules that lowered.
+    """
     if not case.is_buy:
         return law
     left = mind.advised(asked.record, law) if asked.record else ZERO
-    return review(replace(case, ceiling=left))
+    return law if left == law.allowed else review(replace(case, ceiling=left))
 
 
-def _verdict(case: Case, law: Review, asked: Asked[Verdict] | None) -> Verdict:
-    """The final word as the specification shapes it."""
+def _verdict(case: Case, first: Review, law: Review, asked: Asked[Verdict] | None) -> Verdict:
+    """The final word as the specification shapes it; `first` is the law's word before the judge's."""
     said = asked.record if asked else None
     advice = tuple(f"judge: {words}" for words in said.violations) if said and case.is_buy else ()
-    violations = tuple(dict.fromkeys((*law.violations, *advice)))[:MAX_VIOLATIONS]
+    violations = tuple(dict.fromkeys((*first.violations, *law.violations, *advice)))[:MAX_VIOLATIONS]
     asked_qty = case.proposal.qty
     if law.allowed <= ZERO:
         refusal = law.refusal

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from trader_cli.core.orders import after_find
 from trader_cli.phases.desk import Desk
-from trader_cli.schemas.order import Order, OrderState, Outcome
+from trader_cli.schemas.order import EDGES, Order, OrderState, Outcome
 from trader_cli.schemas.situation import TradingState
 from trader_cli.tools.store import Transaction
 
@@ -29,6 +29,9 @@ def _resolve(desk: Desk, order: Order) -> Order:
         if order.state is not OrderState.INTENT:
             return order
         outcome = Outcome(OrderState.UNKNOWN, None, {"by": "recover: sent, perhaps, and no proof yet"})
+    if outcome.state not in EDGES[order.state]:
+        words = f"the exchange shows {outcome.state} of an order that was {order.state}"
+        outcome = Outcome(OrderState.NEEDS_HUMAN, None, {"contradiction": words})
     return desk.ledger.settle(order, outcome, desk.clock.now())
 
 

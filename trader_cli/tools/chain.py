@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping
+from typing import cast
 
 from trader_cli.core import audit
 from trader_cli.tools.migrations import CHAINED
@@ -47,7 +48,8 @@ def first_id(db: sqlite3.Connection, table: str, link: int) -> int | None:
 def broken_links(db: sqlite3.Connection, columns: Columns, ledger_id: str, since: int) -> Iterator[str]:
     """What does not fit from link `since` on: rows changed, missing or without a link, links changed or missing."""
     since = max(1, since)
-    walkers = {table: _Walker(rows_since(db, table, columns[table], since)) for table in CHAINED}
+    last = db.execute("SELECT coalesce(max(seq), 0) FROM audit_chain").fetchone()[0]
+    walkers = {table: _Walker(rows_since(db, table, columns[table], since), last) for table in CHAINED}
     row = db.execute("SELECT hash FROM audit_chain WHERE seq = ?", (since - 1,)).fetchone()
     prev, expected = str(row[0]) if row else audit.GENESIS, since
     for seq, rows, rows_sha256, prev_hash, head in db.execute(
@@ -71,20 +73,26 @@ def broken_links(db: sqlite3.Connection, columns: Columns, ledger_id: str, since
 
 
 class _Walker:
-    """The rows of one table, handed out link by link."""
+    """The rows of one table, handed out link by link; a row that no later link can take holds up no other."""
 
-    def __init__(self, rows: Iterator[Row]) -> None:
+    def __init__(self, rows: Iterator[Row], last: int) -> None:
         self._rows = rows
+        self._last = last
+        self._strays: list[Row] = []
         self._next = next(rows, None)
 
     def take(self, seq: int) -> Iterator[Row]:
         """The rows that carry link `seq`."""
-        while self._next is not None and self._next["link"] == seq:
-            yield self._next
+        while self._next is not None and not seq < cast(int, self._next["link"]) <= self._last:
+            if self._next["link"] == seq:
+                yield self._next
+            else:
+                self._strays.append(self._next)
             self._next = next(self._rows, None)
 
     def rest(self) -> Iterator[Row]:
         """The rows that no link took."""
+        yield from self._strays
         while self._next is not None:
             yield self._next
             self._next = next(self._rows, None)

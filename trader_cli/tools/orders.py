@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from trader_cli.core import accounting
-from trader_cli.core.decimals import ZERO, dec, text
+from trader_cli.core.decimals import add, dec, text
 from trader_cli.core.errors import LedgerError, NotFoundError
 from trader_cli.core.moments import Moment, iso, parse_iso
 from trader_cli.schemas.decision import Review
@@ -68,8 +68,8 @@ class OrderStore(Store):
         report = outcome.report
         if report is None or not report.fills:
             raise LedgerError("an executed order needs fills", "This is a bug.")
-        qty = sum((fill.qty for fill in report.fills), ZERO)
-        quote_qty = sum((fill.quote_qty for fill in report.fills), ZERO)
+        qty = add(*(fill.qty for fill in report.fills))
+        quote_qty = add(*(fill.quote_qty for fill in report.fills))
         assets = {fill.fee_asset for fill in report.fills}
         whole = outcome.state is OrderState.FILLED
         trace = self.db.execute(
@@ -82,7 +82,7 @@ class OrderStore(Store):
             side=intent.side.value,
             qty=text(qty),
             price=text(accounting.average_price(quote_qty, qty)),
-            fee=text(sum((fill.fee for fill in report.fills), ZERO)) if len(assets) == 1 else None,
+            fee=text(add(*(fill.fee for fill in report.fills))) if len(assets) == 1 else None,
             order_id=report.exchange_order_id,
             idempotency_key=intent.client_order_id,
             proposal_id=intent.proposal_id,

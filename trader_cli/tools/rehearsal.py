@@ -21,6 +21,13 @@ ROWS = 3_000
 
 _WHOLE = ("meta", "prompts")
 _NEWEST = tuple(table for table in migrations.CHAINED if table not in _WHOLE)
+_OLDER = {
+    "events": "SELECT max(id) FROM source.events GROUP BY kind",
+    "decisions": "SELECT d.id FROM source.trades AS t JOIN source.decisions AS p ON p.id = t.proposal_id "
+    "JOIN source.decisions AS d ON d.id IN (p.id, p.plan_id) "
+    "WHERE t.id = (SELECT max(id) FROM source.trades WHERE side = 'BUY')",
+}
+"""What is read however old it is: the trading state (the newest event of each kind), and whose the position is."""
 
 
 def rehearse(path: Path, wall: Callable[[], Moment]) -> Ledger:
@@ -41,10 +48,11 @@ def rehearse(path: Path, wall: Callable[[], Moment]) -> Ledger:
             for table in _WHOLE:
                 db.execute(f"INSERT INTO main.{table} SELECT * FROM source.{table} ORDER BY id")
             for table in _NEWEST:
-                db.execute(
-                    f"INSERT INTO main.{table} SELECT * FROM source.{table} "
-                    f"WHERE id > (SELECT coalesce(max(id), 0) FROM source.{table}) - {ROWS} ORDER BY id"
-                )
+                copy = f"INSERT INTO main.{table} SELECT * FROM source.{table} WHERE id"
+                newest = f"(SELECT coalesce(max(id), 0) FROM source.{table}) - {ROWS}"
+                if older := _OLDER.get(table):
+                    db.execute(f"{copy} IN ({older}) AND id <= {newest} ORDER BY id")
+                db.execute(f"{copy} > {newest} ORDER BY id")
             db.execute("INSERT INTO main.audit_chain SELECT * FROM source.audit_chain ORDER BY seq DESC LIMIT 1")
             db.execute("INSERT INTO main.open_orders SELECT * FROM source.open_orders")
             db.execute("COMMIT")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from trader_cli.core.errors import LedgerError
@@ -25,16 +26,20 @@ class StopFile:
         return words[:200] or "STOP file present"
 
     def write(self, reason: str) -> None:
-        """Put the file there, durably."""
+        """Put the file there, durably, and whole: whoever looks meanwhile finds its reason or no file."""
+        fresh = self.path.with_name("STOP.new")
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             try:
                 os.write(fd, (reason + "\n").encode("utf-8", "backslashreplace"))
                 os.fsync(fd)
             finally:
                 os.close(fd)
+            fresh.replace(self.path)
         except OSError as error:
+            with suppress(OSError):  # on a full disk an empty file still stops
+                self.path.touch()
             raise LedgerError(
                 f'cannot write "{self.path}": {error.strerror}', "Make that file by hand: it stops trading."
             ) from error

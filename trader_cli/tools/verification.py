@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any
 
 from trader_cli.core import accounting, audit
-from trader_cli.core.decimals import ZERO, dec, text
+from trader_cli.core.decimals import ZERO, add, dec, mul, text
 from trader_cli.schemas import judge, planner, trader
 from trader_cli.schemas.book import Book
 from trader_cli.schemas.check import Check
@@ -107,6 +107,9 @@ def _structure(ledger: Ledger, count: _Count) -> Problems:
             yield f"{name} is missing"
         elif found[name] != statement:
             yield f"{name} was changed"
+    for (name,) in ledger.db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger' ORDER BY name"):
+        if name not in wanted:
+            yield f"{name} is a trigger that no ledger has"
 
 
 def _chain(ledger: Ledger, count: _Count) -> Problems:
@@ -153,9 +156,12 @@ def _payloads(ledger: Ledger, count: _Count) -> Problems:
     for row_id, agent, payload in ledger.db.execute("SELECT id, agent, payload_json FROM decisions ORDER BY id"):
         count.seen += 1
         document = json.loads(payload)
-        for error in validators[agent].iter_errors(document):
-            yield f"decision {row_id}: {error.message}"
-        yield from (f"decision {row_id}: {wrong}" for wrong in _code_rules(agent, document))
+        wrong = [error.message for error in validators[agent].iter_errors(document)]
+        try:
+            wrong += [] if wrong else _code_rules(agent, document)
+        except ValueError as error:  # digits that only the schema takes for a number
+            wrong.append(str(error))
+        yield from (f"decision {row_id}: {words}" for words in wrong)
 
 
 def _code_rules(agent: str, said: dict[str, Any]) -> Problems:
@@ -181,7 +187,9 @@ def _orders(ledger: Ledger, count: _Count) -> Problems:
     LEFT JOIN trades AS x ON x.idempotency_key = o.client_order_id ORDER BY o.id"""
     for row in ledger.db.execute(sql):
         count.seen += 1
-        key, origin, side, qty, _, proposal, verdict, of, proposal_id, *trade, waiting = row
+        key, origin, side, qty, symbol, proposal, verdict, of, proposal_id, *trade, trade_symbol, trade_of, waiting = (
+            row
+        )
         if origin == "verdict":
             yield from (
                 f"order {key}: {wrong}" for wrong in _lawful(side, dec(qty), proposal, verdict, of == proposal_id)
@@ -192,13 +200,18 @@ def _orders(ledger: Ledger, count: _Count) -> Problems:
         if unsettled != bool(waiting):
             yield f"order {key} is {state}, and {'not ' if not waiting else ''}listed as open"
         yield from (f"order {key}: {wrong}" for wrong in _executed(ledger, key, state, (side, dec(qty)), trade))
-    for (key,) in ledger.db.execute(
-        "SELECT idempotency_key FROM trades WHERE idempotency_key NOT IN (SELECT client_order_id FROM orders)"
+        if trade_symbol is not None and (trade_symbol, trade_of) != (symbol, proposal_id):
+            yield f"order {key}: its trade is in {trade_symbol} for proposal {trade_of}"
+    for (row_id,) in ledger.db.execute(
+        "SELECT id FROM trades WHERE coalesce(idempotency_key, '') NOT IN (SELECT client_order_id FROM orders)"
     ):
-        yield f"trade {key} has no order"
+        yield f"trade {row_id} has no order"
 
 
-def _lawful(side: str, qty: Decimal, proposal: str, verdict: str, same: bool) -> Problems:
+def _lawful(side: str, qty: Decimal, proposal: str | None, verdict: str | None, same: bool) -> Problems:
+    if proposal is None or verdict is None:
+        yield "its proposal or its verdict is not there"
+        return
     said, ruled = json.loads(proposal), json.loads(verdict)
     if not same:
         yield "its verdict is on another proposal"
@@ -230,7 +243,7 @@ def _path(ledger: Ledger, key: str) -> tuple[OrderState | None, list[str]]:
 def _executed(
     ledger: Ledger, key: str, state: OrderState | None, sent: tuple[str, Decimal], trade: list[Any]
 ) -> Problems:
-    side, qty, price, quote_qty, status, _, _ = trade
+    side, qty, price, quote_qty, status = trade
     fills = ledger.fills_of(key)
     executed = state in (OrderState.FILLED, OrderState.PARTIAL)
     if executed != (side is not None) or executed != bool(fills):
@@ -238,17 +251,17 @@ def _executed(
         return
     if not executed:
         return
-    filled, paid = sum((f.qty for f in fills), ZERO), sum((f.quote_qty for f in fills), ZERO)
+    filled, paid = add(*(f.qty for f in fills)), add(*(f.quote_qty for f in fills))
     if side != sent[0] or filled > sent[1]:
         yield f"{sent[0]} of {sent[1]} sent, {side} of {filled} executed"
     if dec(qty) != filled or dec(quote_qty) != paid:
         yield f"trade of {qty} for {quote_qty}, fills of {filled} for {paid}"
     elif dec(price) != accounting.average_price(paid, filled):
-        yield f"trade at {price}, its fills average {accounting.average_price(paid, filled)}"
+        yield f"trade at {price}, its fills average {text(accounting.average_price(paid, filled))}"
     if status != ("FILLED" if state is OrderState.FILLED else "PARTIALLY_FILLED"):
         yield f"is {state}, its trade says {status}"
     for fill in fills:
-        if fill.quote_qty != fill.qty * fill.price:
+        if fill.quote_qty != mul(fill.qty, fill.price):
             yield f"fill {fill.trade_id}: {fill.qty} at {fill.price} is not {fill.quote_qty}"
 
 
@@ -273,7 +286,7 @@ def _books(ledger: Ledger, count: _Count) -> Problems:
         yield from _compare(row, book, mark, peak)
         if book.quote < ZERO or book.base < ZERO:
             yield f"snapshot {row['id']}: a balance is negative: {book.quote} and {book.base}"
-        if equity != book.deposits + book.realized + accounting.unrealized(book, mark):
+        if equity != add(book.deposits, book.realized, accounting.unrealized(book, mark)):
             yield f"snapshot {row['id']}: equity {equity} is not deposits, realized and unrealized together"
 
 
@@ -318,11 +331,11 @@ def _paper(ledger: Ledger, count: _Count) -> Problems:
             yield f"the paper exchange filled {key}, which the ledger never wrote down"
         elif state in ("REJECTED", "ABANDONED"):
             yield f"the paper exchange filled {key}, which the ledger calls {state}"
-    for (key,) in ledger.db.execute(
-        """SELECT t.idempotency_key FROM trades AS t JOIN meta AS m ON m.key = 'exchange' AND m.value = 'paper'
-           WHERE t.idempotency_key NOT IN (SELECT client_order_id FROM paper_orders)"""
+    for row_id, key in ledger.db.execute(
+        """SELECT t.id, t.idempotency_key FROM trades AS t JOIN meta AS m ON m.key = 'exchange' AND m.value = 'paper'
+           WHERE coalesce(t.idempotency_key, '') NOT IN (SELECT client_order_id FROM paper_orders)"""
     ):
-        yield f"trade {key} was never filled by the paper exchange"
+        yield f"trade {row_id} ({key}) was never filled by the paper exchange"
 
 
 CHECKS: tuple[tuple[str, Callable[[Ledger, _Count], Problems]], ...] = (

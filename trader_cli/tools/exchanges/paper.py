@@ -96,7 +96,7 @@ class PaperExchange:
         with self._ledger.transaction() as tx:
             number = int(self._ledger.db.execute("SELECT coalesce(max(id), 0) FROM paper_orders").fetchone()[0]) + 1
             fills = self._fills(intent, bar, number)
-            executed = sum((fill.qty for fill in fills), ZERO)
+            executed = add(*(fill.qty for fill in fills))
             report = Report(
                 intent.client_order_id,
                 f"paper-{number}",
@@ -180,7 +180,7 @@ class PaperExchange:
     def _level_price(self, price: Decimal, side: Side, bps: Decimal) -> Decimal:
         """A price moved against the taker and rounded against him to the tick."""
         buy = side is Side.BUY
-        moved = mul(price, add(Decimal(1), mul(bps if buy else -bps, _BPS)))
+        moved = mul(price, add(Decimal(1), mul(bps if buy else sub(ZERO, bps), _BPS)))
         ticks = MONEY.divide(moved, self._rules.tick).to_integral_value(
             rounding=ROUND_CEILING if buy else ROUND_FLOOR, context=MONEY
         )
@@ -191,9 +191,9 @@ class PaperExchange:
         base, quote = held.base, held.quote
         for fill in fills:
             if side is Side.BUY:
-                base, quote = add(base, fill.qty, -fill.fee), sub(quote, fill.quote_qty)
+                base, quote = sub(add(base, fill.qty), fill.fee), sub(quote, fill.quote_qty)
             else:
-                base, quote = sub(base, fill.qty), add(quote, fill.quote_qty, -fill.fee)
+                base, quote = sub(base, fill.qty), sub(add(quote, fill.quote_qty), fill.fee)
         return Balances(base, quote)
 
 

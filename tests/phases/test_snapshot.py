@@ -1,0 +1,181 @@
+"""snapshot: the book marked to the last close, its identity, its peak, and what the exchange holds beyond it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.desks import Scene, desk
+from tests.fakes import FIVE, NOW, bars, breaks, fills_part, plan_words, proposal_words
+from trader_cli.core.decimals import add
+from trader_cli.core.errors import UpstreamError
+from trader_cli.phases.cycle import cycle
+from trader_cli.phases.plan import plan
+from trader_cli.phases.snapshot import snapshot
+from trader_cli.schemas.book import Balances, Book
+from trader_cli.schemas.question import Agent
+
+D = Decimal
+
+
+def observing(scene: Scene) -> None:
+    """A plan that looked, so that there is a price."""
+    scene.model.will_say(Agent.PLANNER, plan_words("OBSERVE"))
+    plan(scene.desk, scene.desk.new_trace())
+
+
+def test_a_fresh_book_is_its_deposit() -> None:
+    scene = desk(deposit=D(750))
+    observing(scene)
+    taken = snapshot(scene.desk)
+    assert taken.book == Book(deposits=D(750), quote=D(750))
+    assert (taken.equity, taken.peak, taken.unrealized, taken.mark_price) == (D(750), D(750), D(0), D(50_000))
+    assert (taken.drift_base, taken.drift_quote, taken.symbol, taken.at) == (D(0), D(0), "BTC/USDT", NOW)
+    assert scene.ledger.last_snapshot() == taken
+    assert scene.problems() == []
+
+
+def test_it_marks_to_what_its_trace_saw_and_not_to_a_later_price() -> None:
+    scene = desk()
+    scene.traded()
+    observing(scene)
+    scene.exchange.price = D(60_000)
+    taken = snapshot(scene.desk)
+    assert taken.mark_price == D(50_002)
+    assert taken.unrealized == D("0.000999") * D(50_002) - D(50)
+
+
+def test_it_belongs_to_its_trace_and_without_one_to_the_newest_that_lacks_it() -> None:
+    scene = desk()
+    first = scene.traded()
+    observing(scene)
+    newest = scene.ledger.newest_plan()
+    assert newest is not None
+    assert first.trace_id == "1".zfill(32)
+    assert snapshot(scene.desk).trace_id == newest.trace_id
+    assert snapshot(scene.desk).trace_id is None
+    assert scene.column("SELECT trace_id FROM portfolio ORDER BY id") == [first.trace_id, newest.trace_id, None]
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(["BUY", "BUY", "SELL"]),
+            st.integers(12, 400),
+            st.integers(4_900_000, 5_100_000),
+            st.sampled_from(["1", "1", "0.35"]),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_equity_is_deposits_and_realized_and_unrealized_after_whatever_was_traded(
+    steps: list[tuple[str, int, int, str]],
+) -> None:
+    scene = desk()
+    peak = D(0)
+    for action, qty, cents, share in steps:
+        scene.exchange.price = D(cents) / 100
+        scene.exchange.manners = [fills_part(share)]
+        taken = scene.traded(proposal_words(action, str(D(qty) / 100_000))).snapshot
+        assert taken is not None
+        peak = max(peak, taken.equity)
+        assert taken.equity == add(taken.book.deposits, taken.book.realized, taken.unrealized)
+        assert taken.equity == add(taken.book.quote, taken.book.base * taken.mark_price)
+        assert taken.peak == peak
+        assert (taken.drift_base, taken.drift_quote) == (D(0), D(0))
+        assert taken.book.base >= 0
+        assert taken.book.quote >= 0
+    assert scene.problems() == []
+
+
+def test_the_peak_is_kept_when_equity_falls() -> None:
+    scene = desk()
+    scene.traded(proposal_words("BUY", "0.005"))
+    scene.exchange.price = D(60_000)
+    high = scene.traded(proposal_words("HOLD", "0")).snapshot
+    scene.exchange.price = D(55_000)
+    low = scene.traded(proposal_words("HOLD", "0")).snapshot
+    assert high is not None
+    assert low is not None
+    assert high.peak == high.equity > low.equity
+    assert low.peak == high.peak
+
+
+def test_what_the_exchange_holds_beyond_our_book_is_drift_and_not_ours() -> None:
+    scene = desk()
+    scene.exchange.held = Balances(D("1.5"), D(900))
+    observing(scene)
+    taken = snapshot(scene.desk)
+    assert (taken.drift_base, taken.drift_quote) == (D("1.5"), D(-100))
+    assert (taken.book.base, taken.equity) == (D(0), D(1000))
+
+
+def test_an_order_whose_fate_is_unknown_is_not_in_the_book() -> None:
+    scene = desk()
+    scene.exchange.manners = [breaks(TimeoutError())]
+    taken = scene.traded().snapshot
+    assert taken is not None
+    assert (taken.book.base, taken.book.quote) == (D(0), D(1000))
+
+
+def test_without_any_price_there_is_no_snapshot() -> None:
+    scene = desk()
+    scene.exchange.rows = ()
+    with pytest.raises(UpstreamError, match="no sound candle"):
+        snapshot(scene.desk)
+    assert scene.rows("portfolio") == 0
+
+
+def test_without_a_new_price_the_mark_before_stays() -> None:
+    scene = desk()
+    scene.traded()
+    scene.exchange.rows = ()
+    taken = cycle(scene.desk).snapshot
+    assert taken is not None
+    assert taken.mark_price == D(50_000)
+
+
+def test_a_misprint_in_the_newest_bar_is_not_marked_to() -> None:
+    scene = desk()
+    scene.traded()
+    good = bars(scene.clock.at)
+    scene.exchange.rows = [*good[:-1], good[-1]._replace(low=D("0.01"), close=D("0.01"))]
+    taken = cycle(scene.desk).snapshot
+    assert taken is not None
+    assert taken.mark_price == D(50_000)
+
+
+@pytest.mark.parametrize("down", ["balances", "market"])
+def test_an_exchange_that_is_down_gives_no_snapshot_and_writes_nothing(down: str) -> None:
+    scene = desk()
+    observing(scene)
+    before = scene.counts()
+    scene.exchange.down = {down}
+    with pytest.raises(UpstreamError):
+        snapshot(scene.desk)
+    assert scene.counts() == before
+
+
+def test_a_snapshot_asks_no_model_and_sends_nothing() -> None:
+    scene = desk()
+    observing(scene)
+    asked = len(scene.model.asked)
+    snapshot(scene.desk)
+    assert (len(scene.model.asked), scene.exchange.calls["submit"]) == (asked, 0)
+
+
+def test_the_next_books_begin_from_the_snapshot_and_from_what_came_after_it() -> None:
+    scene = desk()
+    scene.traded(proposal_words("BUY", "0.002"))
+    whole = scene.ledger.fold_since(Book(), 0, "BTC", "USDT")
+    assert scene.ledger.book("BTC", "USDT") == whole
+    with scene.ledger.transaction() as tx:
+        scene.ledger.log_event(tx, "DEPOSIT", {"amount": "250", "reason": "more"}, scene.clock.now() + FIVE)
+    book = scene.ledger.book("BTC", "USDT")
+    assert book == replace(whole, deposits=D(1250), quote=whole.quote + 250)

@@ -1,0 +1,267 @@
+"""`trader stop`, `touch STOP`, TRADING=halt|reduce: no order after it, whatever runs; only `resume` ends it."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import test_crash
+from tests.conftest import Result
+from tests.test_crash import Child, Forks, assert_books_in_order, one, rows, until
+
+quick = test_crash.quick
+measured = test_crash.measured
+before_a_sale = test_crash.before_a_sale
+
+LEDGER = Path("data/agent.db")
+STOP = Path("data/STOP")
+
+STATES = "SELECT json_extract(data_json, '$.to'), json_extract(data_json, '$.reason') FROM events WHERE kind = 'STATE'"
+PLANS = "SELECT json_extract(payload_json, '$.mode'), cause FROM decisions WHERE agent = 'PLANNER'"
+
+
+def document(result: Result) -> Any:
+    """The one JSON document a command printed."""
+    assert result.code == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def assert_nothing_was_done_since_the_stop(cause: str) -> None:
+    """After the newest HALT of the ledger: no order, no question to a model, every plan OBSERVE with its cause."""
+    since = one(LEDGER, "SELECT max(link) FROM events WHERE kind = 'STATE'")
+    assert one(LEDGER, "SELECT count(*) FROM orders WHERE link > ?", since) == 0
+    assert one(LEDGER, "SELECT count(*) FROM paper_orders WHERE link > ?", since) == 0
+    assert one(LEDGER, "SELECT count(*) FROM model_calls WHERE link > ?", since) == 0
+    plans = rows(LEDGER, f"{PLANS} AND link > ?", since)
+    assert plans
+    assert set(plans) == {("OBSERVE", f"stopped: {cause}")}
+
+
+def cycles_of(loop: Child) -> int:
+    """How many cycles a loop has printed."""
+    return loop.stdout.count("\n")
+
+
+# ---------------------------------------------------------------- beside a loop
+
+
+@pytest.mark.parametrize("by", ["trader stop", "touch STOP"])
+def test_a_stop_beside_a_fast_loop_ends_its_orders_and_not_the_loop(by: str, quick: Forks) -> None:
+    quick.env["TIMEFRAME"] = "1d"
+    loop = quick.start("loop", "--speed", "fast")
+    until(lambda: cycles_of(loop) >= 3, "three cycles")
+    if by == "touch STOP":
+        STOP.touch()
+    else:
+        stopped = quick("stop", "--reason", "enough")
+        assert stopped.code == 0
+        assert "Stopped: enough" in stopped.stdout
+    lines = cycles_of(loop)
+    until(lambda: cycles_of(loop) > lines + 5, "cycles after the stop")
+    assert not loop.ended()
+    loop.send(signal.SIGTERM)
+    assert loop.result().code == 0
+    cause = "enough" if by == "trader stop" else "STOP file present"
+    assert rows(LEDGER, STATES) == [("HALT", cause)]
+    assert_nothing_was_done_since_the_stop(cause)
+    assert_books_in_order(quick, LEDGER)
+
+
+def test_what_a_stop_prevents_would_have_happened(before_a_sale: Path, quick: Forks) -> None:
+    stopped = test_crash.copy_of(before_a_sale, "data")
+    stopped.rename(LEDGER)
+    assert quick("stop", "--reason", "enough").code == 0
+    assert quick("loop", "--cycles", "5", "--speed", "fast").code == 0
+    assert_nothing_was_done_since_the_stop("enough")
+    assert one(LEDGER, "SELECT balance_btc FROM portfolio ORDER BY id DESC LIMIT 1") != "0", "positions are kept"
+    assert quick("loop", "--cycles", "5", "--speed", "fast", "--db", str(before_a_sale)).code == 0
+    assert one(before_a_sale, "SELECT count(*) FROM orders WHERE side = 'SELL'") >= 1, "the same without a stop"
+
+
+def test_a_stop_beside_a_sleeping_loop_is_recorded_at_once_and_lets_it_sleep(quick: Forks) -> None:
+    quick.env["TIMEFRAME"] = "1h"
+    loop = quick.start("loop")
+    until(lambda: loop.stdout, "the first cycle")
+    stopped = document(quick("stop", "--reason", "enough", "--json"))
+    assert (stopped["recorded"], stopped["already"]) == (True, False)
+    assert not loop.ended()
+    assert rows(LEDGER, STATES) == [("HALT", "enough")]
+    assert quick("cycle").code == 0, "a cycle beside it observes"
+    assert_nothing_was_done_since_the_stop("enough")
+    loop.send(signal.SIGTERM)
+    assert loop.result().code == 0
+
+
+# ---------------------------------------------------------------- what it does to each command
+
+
+def test_while_stopped_a_cycle_observes_and_an_execution_is_refused(measured: Forks) -> None:
+    for step in ("plan", "propose", "judge"):
+        assert measured(step).code == 0
+    assert document(measured("stop", "--reason", "enough", "--json"))["recorded"]
+    refused = measured("execute")
+    assert (refused.code, refused.stdout) == (4, "")
+    assert "trading is stopped: enough" in refused.stderr
+    assert "trader resume --reason" in refused.stderr
+    assert measured("execute", "--dry-run").code == 4
+    assert one(LEDGER, "SELECT count(*) FROM orders") == 0
+    observed = document(measured("cycle", "--json"))
+    assert observed["plan"]["plan"]["mode"] == "OBSERVE"
+    assert observed["snapshot"] is not None
+    assert_nothing_was_done_since_the_stop("enough")
+    assert document(measured("status", "--json"))["state"] == "HALT"
+    assert measured("status").stdout.startswith("HALT: enough")
+    assert [measured(step).code for step in ("plan", "propose", "judge", "execute", "snapshot")] == [0, 0, 0, 4, 0]
+    assert_books_in_order(measured, LEDGER)
+
+
+def test_an_approved_verdict_waits_for_the_end_of_a_stop(quick: Forks) -> None:
+    for step in ("plan", "propose", "judge"):
+        assert quick(step).code == 0
+    assert quick("stop").code == 0
+    assert quick("execute").code == 4
+    assert quick("resume", "--reason", "looked into it").code == 0
+    assert document(quick("execute", "--json"))["order"]["state"] == "FILLED"
+    assert_books_in_order(quick, LEDGER)
+
+
+def test_what_was_executed_before_a_stop_is_still_told(quick: Forks) -> None:
+    assert quick("cycle").code == 0
+    assert quick("stop").code == 0
+    assert document(quick("execute", "--json"))["already"]
+
+
+def test_a_stop_needs_no_ledger(quick: Forks) -> None:
+    stopped = document(quick("stop", "--reason", "before it began", "--json"))
+    assert (stopped["recorded"], Path(stopped["file"])) == (False, STOP)
+    assert not LEDGER.exists()
+    assert quick("cycle").code == 0
+    assert_nothing_was_done_since_the_stop("before it began")
+    assert quick("resume", "--reason", "now").code == 0
+    assert document(quick("cycle", "--json"))["plan"]["plan"]["mode"] == "TRADE"
+
+
+def test_a_stop_works_with_other_settings_than_the_loops(quick: Forks) -> None:
+    loop = quick.start("loop", "--speed", "fast", env={"SIMULATED_SEED": "8"})
+    until(lambda: cycles_of(loop) >= 1, "the first cycle")
+    stopped = quick("stop", "--reason", "enough", "--json")
+    assert document(stopped)["recorded"] is False
+    assert "could not be recorded" in stopped.stderr or "holds" in stopped.stderr or stopped.stderr == ""
+    lines = cycles_of(loop)
+    until(lambda: cycles_of(loop) > lines + 3, "cycles after the stop")
+    loop.send(signal.SIGTERM)
+    assert loop.result().code == 0
+    assert_nothing_was_done_since_the_stop("enough")
+
+
+def test_a_stop_works_on_a_damaged_ledger(quick: Forks) -> None:
+    LEDGER.parent.mkdir()
+    LEDGER.write_bytes(b"SQLite format 3\0" + b"no more" * 1000)
+    stopped = quick("stop")
+    assert stopped.code == 0
+    assert "Stopped" in stopped.stdout
+    assert "could not be recorded" in stopped.stderr
+    assert STOP.exists()
+
+
+# ---------------------------------------------------------------- and how it ends
+
+
+def test_a_second_stop_says_so_and_changes_nothing(quick: Forks) -> None:
+    assert quick("cycle").code == 0
+    assert quick("stop", "--reason", "first").code == 0
+    again = quick("stop", "--reason", "second")
+    assert again.code == 0
+    assert "Already stopped: first" in again.stdout
+    assert document(quick("stop", "--json"))["already"]
+    assert rows(LEDGER, STATES) == [("HALT", "first")]
+    assert STOP.read_text(encoding="utf-8") == "first\n"
+
+
+def test_the_ledger_remembers_a_stop_whose_file_was_taken_away(quick: Forks) -> None:
+    assert quick("cycle").code == 0
+    STOP.touch()
+    assert quick("recover").code == 0, "any writing command writes it down"
+    STOP.unlink()
+    assert quick("status").stdout.startswith("HALT: STOP file present")
+    assert quick("cycle").code == 0
+    assert quick("plan").code == 0
+    assert quick("propose").code == 0
+    assert quick("judge").code == 0
+    assert quick("execute").code == 4
+    assert_nothing_was_done_since_the_stop("STOP file present")
+
+
+def test_resume_wants_a_reason_and_records_it(quick: Forks) -> None:
+    assert quick("cycle").code == 0
+    assert quick("stop", "--reason", "enough").code == 0
+    for words in ((), ("--reason",), ("--reason", ""), ("--reason", " ")):
+        refused = quick("resume", *words)
+        assert (refused.code, refused.stdout) == (2, ""), words
+        assert "--reason" in refused.stderr
+    assert STOP.exists()
+    assert rows(LEDGER, STATES) == [("HALT", "enough")]
+    resumed = document(quick("resume", "--reason", "looked into it", "--json"))
+    assert (resumed["was"], resumed["cause"]) == ("HALT", "enough")
+    assert not STOP.exists()
+    assert rows(LEDGER, STATES) == [("HALT", "enough"), ("RUN", "looked into it")]
+    assert document(quick("cycle", "--json"))["plan"]["plan"]["mode"] == "TRADE"
+    assert_books_in_order(quick, LEDGER)
+
+
+def test_resume_without_a_stop_changes_nothing(quick: Forks) -> None:
+    assert quick("resume", "--reason", "x").code == 8, "there is nothing at all"
+    assert quick("cycle").code == 0
+    resumed = quick("resume", "--reason", "x")
+    assert (resumed.code, resumed.stdout) == (0, "Nothing was stopped.\n")
+    assert rows(LEDGER, STATES) == []
+
+
+# ---------------------------------------------------------------- TRADING
+
+
+def test_trading_halt_in_the_settings_is_a_stop_that_only_resume_ends(quick: Forks) -> None:
+    halt = {"TRADING": "halt"}
+    assert document(quick("cycle", "--json", env=halt))["plan"]["cause"] == "stopped: TRADING=halt"
+    assert_nothing_was_done_since_the_stop("TRADING=halt")
+    for step in ("plan", "propose", "judge"):
+        assert quick(step, env=halt).code == 0
+    assert quick("execute", env=halt).code == 4
+    assert document(quick("cycle", "--json"))["plan"]["plan"]["mode"] == "OBSERVE", "the ledger remembers"
+    still = quick("resume", "--reason", "x", env=halt)
+    assert still.code == 0
+    assert "TRADING=halt in the settings is still in force" in still.stderr
+    assert document(quick("cycle", "--json", env=halt))["plan"]["plan"]["mode"] == "OBSERVE"
+    assert quick("resume", "--reason", "x").code == 0
+    assert document(quick("cycle", "--json"))["plan"]["plan"]["mode"] == "TRADE"
+
+
+def test_trading_reduce_buys_nothing(quick: Forks) -> None:
+    assert quick("loop", "--cycles", "2", "--speed", "fast", env={"TRADING": "reduce"}).code == 0
+    assert one(LEDGER, "SELECT count(*) FROM orders") == 0
+    assert rows(LEDGER, STATES) == [("REDUCE", "TRADING=reduce")]
+    assert quick("cycle", "--db", "control.db").code == 0
+    assert rows(Path("control.db"), "SELECT side FROM orders") == [("BUY",)], "the same without the setting"
+
+
+def test_trading_reduce_lets_a_position_be_sold(before_a_sale: Path, quick: Forks) -> None:
+    assert one(before_a_sale, "SELECT count(*) FROM orders WHERE side = 'SELL'") == 0
+    quick.env["TRADING"] = "reduce"
+    assert quick("loop", "--cycles", "5", "--speed", "fast", "--db", str(before_a_sale)).code == 0
+    since = one(before_a_sale, "SELECT max(link) FROM events WHERE kind = 'STATE'")
+    assert rows(before_a_sale, "SELECT side FROM orders WHERE link > ?", since) == [("SELL",)]
+    assert_books_in_order(quick, before_a_sale)
+
+
+def test_a_stop_is_stricter_than_reduce_and_is_not_softened_by_it(quick: Forks) -> None:
+    reduce = {"TRADING": "reduce"}
+    assert quick("cycle", env=reduce).code == 0
+    assert quick("stop", "--reason", "enough", env=reduce).code == 0
+    STOP.unlink()
+    assert quick("cycle", env=reduce).code == 0
+    assert rows(LEDGER, STATES) == [("REDUCE", "TRADING=reduce"), ("HALT", "enough")]
+    assert document(quick("status", "--json", env=reduce))["state"] == "HALT"
