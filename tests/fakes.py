@@ -370,16 +370,21 @@ class FakeSource:
 
 @dataclass
 class FakeStop:
-    """The operator's word: `said`, or what `when()` says at the moment of looking."""
+    """The operator's word: `said`, or what `when()` says at the moment of looking. `ends` is why the run will end."""
 
     said: tuple[TradingState, str | None] = (TradingState.RUN, None)
     when: Callable[[], tuple[TradingState, str | None]] | None = None
     looks: int = 0
+    ends: str | None = None
 
     def state(self) -> tuple[TradingState, str | None]:
         """What is asked for now."""
         self.looks += 1
         return self.when() if self.when else self.said
+
+    def ending(self) -> str | None:
+        """Why the run is about to end."""
+        return self.ends
 
     def halt(self, reason: str = "the operator") -> None:
         """Put the sign up."""

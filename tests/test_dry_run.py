@@ -83,8 +83,7 @@ def one_of_each(path: Path) -> dict[str, Any]:
 def test_the_question_of_a_dry_run_is_the_one_asked_right_after(
     step: str, agent: str, before: list[str], quick: Forks
 ) -> None:
-    for earlier in before:
-        assert quick(earlier).code == 0
+    quick.after(*before)
     rehearsed = json.loads(quick(step, "--dry-run", "--json").stdout)
     shown = quick(step, "--dry-run")
     real = json.loads(quick(step, "--json").stdout)
@@ -106,8 +105,7 @@ def test_the_question_of_a_dry_run_is_the_one_asked_right_after(
 
 
 def test_a_dry_run_of_an_execution_shows_the_order_that_would_fill(quick: Forks) -> None:
-    for step in ("plan", "propose", "judge"):
-        assert quick(step).code == 0
+    quick.after("plan", "propose", "judge")
     rehearsed = json.loads(quick("execute", "--dry-run", "--json").stdout)
     real = json.loads(quick("execute", "--json").stdout)
     assert rehearsed["order"]["state"] == real["order"]["state"] == "FILLED"

@@ -22,6 +22,7 @@ from tests.test_crash import (
     Forks,
     assert_books_in_order,
     assert_each_order_was_sent_once,
+    holding,
     one,
     rows,
     unmeasured,
@@ -104,15 +105,14 @@ def test_a_reader_who_leaves_early_is_no_error(clean_env: dict[str, str], quick:
 # ---------------------------------------------------------------- many at once
 
 
-def together(quick: Forks, *words: str) -> list[int]:
-    """Eight processes at the same moment; their exit codes."""
-    children = [quick.start(*words) for _ in range(8)]
+def together(quick: Forks, *words: str, many: int = 8) -> list[int]:
+    """So many processes at the same moment; their exit codes."""
+    children = [quick.start(*words) for _ in range(many)]
     return [child.result().code for child in children]
 
 
 def test_eight_executions_of_one_verdict_at_once_send_one_order(quick: Forks) -> None:
-    for step in ("plan", "propose", "judge"):
-        assert quick(step).code == 0
+    quick.after("plan", "propose", "judge")
     codes = together(quick, "execute", "--verdict", "3")
     assert set(codes) <= {0, 7}
     assert 0 in codes
@@ -120,10 +120,10 @@ def test_eight_executions_of_one_verdict_at_once_send_one_order(quick: Forks) ->
     assert_books_in_order(quick, LEDGER)
 
 
-def test_eight_of_each_step_at_once_make_one_record(quick: Forks) -> None:
+def test_many_of_each_step_at_once_make_one_record(quick: Forks) -> None:
     assert quick("plan").code == 0
     for words in (("propose", "--plan", "1"), ("judge", "--proposal", "2")):
-        codes = together(quick, *words)
+        codes = together(quick, *words, many=4)
         assert set(codes) <= {0, 7}
         assert 0 in codes
     assert rows(LEDGER, "SELECT id, agent FROM decisions ORDER BY id") == [(1, "PLANNER"), (2, "TRADER"), (3, "JUDGE")]
@@ -138,6 +138,31 @@ def test_eight_first_cycles_at_once_make_one_ledger(quick: Forks) -> None:
     assert one(LEDGER, "SELECT count(*) FROM events WHERE kind = 'DEPOSIT'") == 1
     assert one(LEDGER, "SELECT count(*) FROM decisions WHERE agent = 'PLANNER'") == codes.count(0)
     assert_books_in_order(quick, LEDGER)
+
+
+def test_writers_that_may_wait_all_get_their_turn(quick: Forks) -> None:
+    assert together(quick, "cycle", "--wait", "60", many=6) == [0] * 6
+    assert one(LEDGER, "SELECT count(*) FROM portfolio") == 6
+    assert_books_in_order(quick, LEDGER)
+
+
+def test_of_many_that_come_when_a_cycle_is_due_one_runs_it(quick: Forks) -> None:
+    assert together(quick, "cycle", "--if-due", "--wait", "60", many=4) == [0] * 4
+    assert one(LEDGER, "SELECT count(*) FROM portfolio") == 1
+    assert_books_in_order(quick, LEDGER)
+
+
+def test_a_loop_whose_ledger_was_moved_away_ends_and_writes_no_other(quick: Forks) -> None:
+    loop = quick.start("loop", "--speed", "fast", "-q")
+    until(lambda: quick("status").code == 0, "a ledger with a cycle in it")
+    with holding(LEDGER.with_name("agent.db.lock")):
+        LEDGER.rename("moved.db")
+    ended = loop.result()
+    assert ended.code == 6
+    assert "was moved or replaced" in ended.stderr
+    assert not LEDGER.exists()
+    Path("data/agent.db-wal").rename("moved.db-wal")
+    assert_books_in_order(quick, Path("moved.db"))
 
 
 @pytest.mark.soak
@@ -176,21 +201,19 @@ def test_a_writer_who_does_not_get_the_lock_says_who_has_it(quick: Forks) -> Non
 # ---------------------------------------------------------------- one by one
 
 
-def test_each_step_alone_finds_its_newest_unused_parent(quick: Forks) -> None:
+def test_each_step_alone_finds_its_newest_unused_parent(measured: Forks) -> None:
     for expected in (1, 4):
-        made = [document(quick(step, "--json")) for step in ("plan", "propose", "judge")]
+        made = [document(measured(step, "--json")) for step in ("plan", "propose", "judge")]
         assert [one_made["id"] for one_made in made] == [expected, expected + 1, expected + 2]
         assert len({one_made["trace_id"] for one_made in made}) == 1
-        done = document(quick("execute", "--json"))
+        done = document(measured("execute", "--json"))
         assert (done["verdict_id"], done["already"]) == (expected + 2, False)
-        assert document(quick("snapshot", "--json"))["trace_id"] == made[0]["trace_id"]
-    assert_books_in_order(quick, LEDGER)
+        assert document(measured("snapshot", "--json"))["trace_id"] == made[0]["trace_id"]
+    assert_books_in_order(measured, LEDGER)
 
 
 def test_the_steps_by_hand_decide_as_a_cycle_does(quick: Forks) -> None:
-    for step in ("plan", "propose", "judge", "execute", "snapshot"):
-        assert quick(step).code == 0
-    assert quick("cycle", "--db", "cycle.db").code == 0
+    quick.after("plan", "propose", "judge", "execute", "snapshot", "cycle --db cycle.db")
     by_hand, at_once = (
         document(quick("ledger", "verify", "--json", "--db", path))["content_sha256"]
         for path in (str(LEDGER), "cycle.db")
@@ -200,8 +223,7 @@ def test_the_steps_by_hand_decide_as_a_cycle_does(quick: Forks) -> None:
 
 @pytest.mark.parametrize(("step", "before"), [("propose", []), ("judge", ["plan"]), ("execute", ["plan", "propose"])])
 def test_a_step_without_a_parent_says_how_to_make_one(step: str, before: list[str], quick: Forks) -> None:
-    for earlier in before:
-        assert quick(earlier).code == 0
+    quick.after(*before)
     made_by = {"propose": "plan", "judge": "propose", "execute": "judge"}[step]
     found = quick(step)
     assert (found.code, found.stdout) == (8, "")
@@ -224,9 +246,7 @@ def test_a_parent_is_used_once_unless_it_is_named(step: str, made_by: str, quick
 
 
 def test_a_plan_that_was_overtaken_is_not_proposed_on_by_itself(quick: Forks) -> None:
-    assert quick("plan").code == 0
-    assert quick("snapshot").code == 0
-    assert quick("cycle").code == 0
+    quick.after("plan", "snapshot", "cycle")
     assert quick("propose").code == 8
     assert document(quick("propose", "--plan", "1", "--json"))["plan_id"] == 1
 
@@ -237,7 +257,8 @@ def test_a_plan_that_was_overtaken_is_not_proposed_on_by_itself(quick: Forks) ->
 @pytest.fixture
 def judged(quick: Forks) -> dict[str, Any]:
     """A plan (1), a proposal (2) and a verdict (3) that nobody has executed, as their commands printed them."""
-    return {step: document(quick(step, "--json")) for step in ("plan", "propose", "judge")}
+    printed = quick.after("plan --json", "propose --json", "judge --json").stdout.splitlines()
+    return dict(zip(("plan", "propose", "judge"), map(json.loads, printed), strict=True))
 
 
 def test_names_that_name_nothing_are_told_apart(judged: dict[str, Any], measured: Forks) -> None:
@@ -314,10 +335,12 @@ SAID_TO_EXECUTE = {
 }
 
 
-def test_whatever_comes_on_stdin_is_a_verdict_of_this_ledger_or_refused(judged: dict[str, Any], quick: Forks) -> None:
+def test_whatever_comes_on_stdin_is_a_verdict_of_this_ledger_or_refused(
+    judged: dict[str, Any], measured: Forks
+) -> None:
     before = counts(LEDGER)
     for name, (words, code, said) in SAID_TO_EXECUTE.items():
-        found = quick("execute", "--verdict", "-", stdin=words)
+        found = measured("execute", "--verdict", "-", stdin=words)
         assert (found.code, found.stdout) == (code, ""), (name, found)
         assert said in found.stderr, name
     assert counts(LEDGER) == before
@@ -353,8 +376,7 @@ def test_a_dry_runs_document_is_not_in_the_ledger(judged: dict[str, Any], quick:
 
 def test_a_document_of_another_ledger_is_refused(judged: dict[str, Any], quick: Forks) -> None:
     quick.env["SIMULATED_SEED"] = "8"
-    for step in ("plan", "propose", "judge"):
-        assert quick(step, "--db", "other.db").code == 0
+    quick.after("plan --db other.db", "propose --db other.db", "judge --db other.db")
     found = quick("execute", "--verdict", "-", "--db", "other.db", stdin=json.dumps(judged["judge"]))
     assert found.code == 8
     assert "is not in this ledger" in found.stderr
@@ -441,18 +463,18 @@ def test_the_json_of_every_command_has_a_schema_and_money_as_strings(measured: F
 # ---------------------------------------------------------------- cron
 
 
-def test_a_cycle_that_is_not_due_does_nothing_and_says_nothing(quick: Forks) -> None:
-    assert quick("cycle", "--if-due").code == 0, "without a ledger it is due"
+def test_a_cycle_that_is_not_due_does_nothing_and_says_nothing(measured: Forks) -> None:
+    assert measured("cycle", "--if-due").code == 0, "without a ledger it is due"
     before = {path.name: path.read_bytes() for path in LEDGER.parent.iterdir() if path.name.startswith("agent.db")}
-    assert quick("cycle", "--if-due") == Result(0, "", "")
-    assert quick("cycle", "--if-due", "--json") == Result(0, "", "")
+    assert measured("cycle", "--if-due") == Result(0, "", "")
+    assert measured("cycle", "--if-due", "--json") == Result(0, "", "")
     after = {path.name: path.read_bytes() for path in LEDGER.parent.iterdir() if path.name in before}
     assert after == before
-    said = quick("cycle", "--if-due", "-v")
+    said = measured("cycle", "--if-due", "-v")
     assert (said.code, said.stdout) == (0, "")
     assert "Not due until " in said.stderr
     assert one(LEDGER, "SELECT count(*) FROM decisions WHERE agent = 'PLANNER'") == 1
-    assert quick("cycle").code == 0, "and without --if-due it runs at any time"
+    assert measured("cycle").code == 0, "and without --if-due it runs at any time"
 
 
 def test_settings_that_are_wrong_are_told_even_when_nothing_is_due(quick: Forks) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import random
 import signal
 import subprocess
@@ -22,6 +21,7 @@ from tests.test_crash import (
     Forks,
     assert_books_in_order,
     assert_it_goes_on,
+    holding,
     one,
     unmeasured,
     until,
@@ -52,14 +52,6 @@ def ended(process: subprocess.Popen[str]) -> Result:
     """How it ended, by itself."""
     stdout, stderr = process.communicate(timeout=PATIENCE_SECS)
     return Result(process.returncode, stdout, stderr)
-
-
-@contextlib.contextmanager
-def holding(lock: Path) -> Iterator[None]:
-    """Take a lock of ours away from everybody, as soon as it is free."""
-    with lock.open("r+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def waits_for(lock: Path, pid: int) -> bool:

@@ -100,8 +100,7 @@ def test_a_stop_beside_a_sleeping_loop_is_recorded_at_once_and_lets_it_sleep(qui
 
 
 def test_while_stopped_a_cycle_observes_and_an_execution_is_refused(measured: Forks) -> None:
-    for step in ("plan", "propose", "judge"):
-        assert measured(step).code == 0
+    measured.after("plan", "propose", "judge")
     assert document(measured("stop", "--reason", "enough", "--json"))["recorded"]
     refused = measured("execute")
     assert (refused.code, refused.stdout) == (4, "")
@@ -120,8 +119,7 @@ def test_while_stopped_a_cycle_observes_and_an_execution_is_refused(measured: Fo
 
 
 def test_an_approved_verdict_waits_for_the_end_of_a_stop(quick: Forks) -> None:
-    for step in ("plan", "propose", "judge"):
-        assert quick(step).code == 0
+    quick.after("plan", "propose", "judge")
     assert quick("stop").code == 0
     assert quick("execute").code == 4
     assert quick("resume", "--reason", "looked into it").code == 0
@@ -135,14 +133,14 @@ def test_what_was_executed_before_a_stop_is_still_told(quick: Forks) -> None:
     assert document(quick("execute", "--json"))["already"]
 
 
-def test_a_stop_needs_no_ledger(quick: Forks) -> None:
-    stopped = document(quick("stop", "--reason", "before it began", "--json"))
+def test_a_stop_needs_no_ledger(measured: Forks) -> None:
+    stopped = document(measured("stop", "--reason", "before it began", "--json"))
     assert (stopped["recorded"], Path(stopped["file"])) == (False, STOP)
     assert not LEDGER.exists()
-    assert quick("cycle").code == 0
+    assert measured("cycle").code == 0
     assert_nothing_was_done_since_the_stop("before it began")
-    assert quick("resume", "--reason", "now").code == 0
-    assert document(quick("cycle", "--json"))["plan"]["plan"]["mode"] == "TRADE"
+    assert measured("resume", "--reason", "now").code == 0
+    assert document(measured("cycle", "--json"))["plan"]["plan"]["mode"] == "TRADE"
 
 
 def test_a_stop_works_with_other_settings_than_the_loops(quick: Forks) -> None:
@@ -188,29 +186,26 @@ def test_the_ledger_remembers_a_stop_whose_file_was_taken_away(quick: Forks) -> 
     assert quick("recover").code == 0, "any writing command writes it down"
     STOP.unlink()
     assert quick("status").stdout.startswith("HALT: STOP file present")
-    assert quick("cycle").code == 0
-    assert quick("plan").code == 0
-    assert quick("propose").code == 0
-    assert quick("judge").code == 0
+    quick.after("cycle", "plan", "propose", "judge")
     assert quick("execute").code == 4
     assert_nothing_was_done_since_the_stop("STOP file present")
 
 
-def test_resume_wants_a_reason_and_records_it(quick: Forks) -> None:
-    assert quick("cycle").code == 0
-    assert quick("stop", "--reason", "enough").code == 0
+def test_resume_wants_a_reason_and_records_it(measured: Forks) -> None:
+    assert measured("cycle").code == 0
+    assert measured("stop", "--reason", "enough").code == 0
     for words in ((), ("--reason",), ("--reason", ""), ("--reason", " ")):
-        refused = quick("resume", *words)
+        refused = measured("resume", *words)
         assert (refused.code, refused.stdout) == (2, ""), words
         assert "--reason" in refused.stderr
     assert STOP.exists()
     assert rows(LEDGER, STATES) == [("HALT", "enough")]
-    resumed = document(quick("resume", "--reason", "looked into it", "--json"))
+    resumed = document(measured("resume", "--reason", "looked into it", "--json"))
     assert (resumed["was"], resumed["cause"]) == ("HALT", "enough")
     assert not STOP.exists()
     assert rows(LEDGER, STATES) == [("HALT", "enough"), ("RUN", "looked into it")]
-    assert document(quick("cycle", "--json"))["plan"]["plan"]["mode"] == "TRADE"
-    assert_books_in_order(quick, LEDGER)
+    assert document(measured("cycle", "--json"))["plan"]["plan"]["mode"] == "TRADE"
+    assert_books_in_order(measured, LEDGER)
 
 
 def test_resume_without_a_stop_changes_nothing(quick: Forks) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from trader_cli.config import Settings
 from trader_cli.core.decimals import percent, text
-from trader_cli.core.errors import ConfigError
+from trader_cli.core.errors import ConfigError, LedgerError, NotFoundError, UpstreamError
 from trader_cli.core.limits import smallest_cap
-from trader_cli.core.moments import Moment, span_ms
+from trader_cli.core.moments import Moment, span_ms, span_text
 from trader_cli.core.ports import CandleSource
 from trader_cli.phases.desk import Desk, Minds
 from trader_cli.schemas.situation import Limits, TradingState
@@ -27,15 +27,16 @@ from trader_cli.tools.markets.simulated import SimulatedMarket
 from trader_cli.tools.models.rules import RulesModel
 from trader_cli.tools.rehearsal import rehearse
 from trader_cli.tools.stopfile import StopFile
-from trader_cli.tools.store import loop_lock_path
+from trader_cli.tools.store import exists, loop_lock_path, make_folder
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorStop:
-    """The STOP file and the TRADING setting, the stricter of the two."""
+    """The STOP file and the TRADING setting, the stricter of the two; and signals, which end a run."""
 
     file: StopFile
     setting: TradingState
+    signals: Signals | None = None
 
     def state(self) -> tuple[TradingState, str | None]:
         """What the operator asks for now."""
@@ -43,12 +44,20 @@ class OperatorStop:
             return TradingState.HALT, reason
         return self.setting, None if self.setting is TradingState.RUN else f"TRADING={self.setting.name.lower()}"
 
+    def ending(self) -> str | None:
+        """The signal that ends this run after the step in hand, if one came."""
+        return self.signals.name if self.signals is not None else None
+
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """How a command wants its desk: rehearsed or real, fast or waiting, and how long to wait for the lock."""
+    """How a command wants its desk: rehearsed or real, fast or waiting, and how long to wait for the lock.
+
+    Without `creates`, a ledger that is not there is NotFoundError.
+    """
 
     dry_run: bool = False
+    creates: bool = True
     fast: bool = False
     wait_secs: float = 5.0
     signals: Signals | None = None
@@ -61,8 +70,10 @@ def open_desk(settings: Settings, bench: Bench = Bench()) -> Iterator[Desk]:
     Raises ConfigError for settings this version cannot serve or another ledger's, LedgerError, BusyError.
     """
     check_available(settings)
+    path = ledger_path(settings)
+    if not bench.creates and not exists(path):
+        raise NotFoundError(f'no ledger at "{path}"', "Make one: trader cycle")
     source = candle_source(settings)
-    path = settings.db_path
     ledger = rehearse(path, wall_now) if bench.dry_run else Ledger.open_writer(path, wall_now, bench.wait_secs)
     try:
         with ledger.writing(bench.wait_secs):
@@ -84,7 +95,7 @@ def at_desk(settings: Settings, bench: Bench = Bench()) -> Iterator[Desk]:
 @contextmanager
 def open_reader(settings: Settings) -> Iterator[Ledger]:
     """The ledger as it stands now, read-only. NotFoundError when there is none; creates nothing."""
-    ledger = Ledger.open_reader(settings.db_path, wall_now)
+    ledger = Ledger.open_reader(ledger_path(settings), wall_now)
     try:
         with ledger.steady():
             yield ledger
@@ -96,18 +107,32 @@ def loop_lock(settings: Settings, dry_run: bool) -> AbstractContextManager[objec
     """One loop per ledger: held for the loop's life. BusyError when another loop runs."""
     if dry_run:
         return nullcontext()
-    settings.db_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return FileLock(loop_lock_path(settings.db_path), 0.0, f'a loop on "{settings.db_path}"')
+    path = ledger_path(settings)
+    make_folder(path)
+    return FileLock(loop_lock_path(path), 0.0, f'a loop: the ledger "{path}"')
+
+
+def ledger_path(settings: Settings) -> Path:
+    """The ledger's own path, also when the settings name a link to it: locks and STOP lie beside the file itself."""
+    path = settings.db_path
+    try:
+        if path.name in ("", "..") or path.is_dir():
+            raise ConfigError(
+                f'DB_PATH must be a file, was the folder "{path}"', f'Name a file: --db "{path}/agent.db"'
+            )
+        return path.resolve() if path.is_symlink() else path
+    except OSError as error:
+        raise LedgerError(f'cannot look at "{path}": {error.strerror}', "Check who owns the folder.") from error
 
 
 def stop_file(settings: Settings) -> StopFile:
     """The STOP file of the ledger's folder."""
-    return StopFile(settings.db_path)
+    return StopFile(ledger_path(settings))
 
 
-def operator_stop(settings: Settings) -> OperatorStop:
+def operator_stop(settings: Settings, signals: Signals | None = None) -> OperatorStop:
     """The operator's word that needs no ledger."""
-    return OperatorStop(stop_file(settings), TradingState[settings.trading.upper()])
+    return OperatorStop(stop_file(settings), TradingState[settings.trading.upper()], signals)
 
 
 def check_available(settings: Settings) -> None:
@@ -146,7 +171,7 @@ def identity(settings: Settings, source: CandleSource) -> dict[str, str]:
         "mode": settings.mode,
         "exchange": "paper",
         "symbol": settings.symbol,
-        "timeframe": f"{source.timeframe_ms // 1000}s",
+        "timeframe": span_text(source.timeframe_ms),
         "market": source.provenance + (f"#{sha256[:16]}" if sha256 else ""),
         "paper_balance": text(settings.paper_balance_usdt),
     }
@@ -178,8 +203,12 @@ def notices(settings: Settings, desk: Desk) -> list[str]:
     said = []
     if settings.openai_api_key is not None:
         said.append("OPENAI_API_KEY is set; this version does not use it: the offline rules model decides")
-    cap, price = desk.limits.deposit_cap, desk.exchange.quote(desk.clock.now()).ask
+    cap = desk.limits.deposit_cap
     if cap is not None:
+        try:
+            price = desk.exchange.quote(desk.clock.now()).ask
+        except UpstreamError:
+            return said
         least = smallest_cap(desk.exchange.market(), price, desk.limits.max_drift_pct)
         if cap < least:
             said.append(
@@ -205,7 +234,7 @@ def _desk(settings: Settings, ledger: Ledger, source: CandleSource, bench: Bench
         ledger=ledger,
         limits=limits(settings, source.timeframe_ms),
         costs=expected,
-        stop=operator_stop(settings),
+        stop=operator_stop(settings, bench.signals),
         timeframe_ms=source.timeframe_ms,
         ohlcv_limit=settings.ohlcv_limit,
     )

@@ -140,15 +140,7 @@ def test_the_planner_can_name_every_policy_of_the_catalogue_and_no_other() -> No
 
 
 @pytest.mark.parametrize("hostile", HOSTILE, ids=lambda hostile: hostile.id)
-def test_hostile_words_are_refused_with_a_cause(hostile: Hostile) -> None:
-    with pytest.raises(UnreadableError) as found:
-        read(hostile.agent, hostile.words)
-    assert hostile.cause in str(found.value)
-    assert len(str(found.value)) <= 200 or hostile.name.startswith("quantity")
-
-
-@pytest.mark.parametrize("hostile", HOSTILE, ids=lambda hostile: hostile.id)
-def test_a_hostile_answer_is_no_record_and_no_exception(hostile: Hostile) -> None:
+def test_hostile_words_are_no_record_and_no_exception_but_a_cause(hostile: Hostile) -> None:
     model = ScriptedModel()
     model.will_say(hostile.agent, hostile.words)
     question = Question(hostile.agent, "t", "", {}, "x", {}, 1)
@@ -248,7 +240,7 @@ def from_schema(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
 
 
 ANSWERS = {agent: from_schema(WIRE[agent]) for agent in Agent}
-relaxed = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+relaxed = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 
 
 def contradicts(agent: Agent, document: Any) -> bool:

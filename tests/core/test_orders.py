@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes import NOW, PRICE, report
@@ -76,6 +76,12 @@ NO_PROOF: dict[str, tuple[Report, str]] = {
     "empty-exchange-order-id": (replace(FILLED, exchange_order_id=""), "no exchange order id"),
     "refused-without-a-code": (Report("t1-1", None, Side.BUY, OrderState.REJECTED, D(0)), "without a code"),
     "refused-and-executed": (replace(FILLED, state=OrderState.REJECTED, code="-2010"), "executed"),
+    "refused-with-fills": (replace(FILLED, state=OrderState.REJECTED, code="-2010", executed_qty=D(0)), "executed 0"),
+    "refused-after-executing": (
+        Report("t1-1", "x1", Side.BUY, OrderState.REJECTED, D("0.001"), code="-2010"),
+        "executed 0.001",
+    ),
+    "a-fill-of-nothing-among-others": (sound(OrderState.FILLED, "0.001", "0"), "0 at a price"),
     "filled-without-fills": (replace(FILLED, fills=()), "fills add up to 0"),
     "filled-with-too-few-fills": (replace(FILLED, fills=parted("0.0009")), "fills add up to 0.0009"),
     "filled-with-too-many-fills": (replace(FILLED, fills=parted("0.001", "0.001")), "fills add up to 0.002"),
@@ -211,6 +217,7 @@ reports = st.builds(
 )
 
 
+@settings(max_examples=60, deadline=None)
 @given(said=reports)
 def test_whatever_a_report_says_only_what_adds_up_is_believed(said: Report) -> None:
     outcome = after_submit(INTENT, said)
@@ -235,6 +242,7 @@ def test_whatever_a_report_says_only_what_adds_up_is_believed(said: Report) -> N
         assert (said.state is OrderState.FILLED) == (said.executed_qty == INTENT.qty)
 
 
+@settings(max_examples=60, deadline=None)
 @given(said=reports)
 def test_asking_settles_an_order_only_by_a_proof(said: Report) -> None:
     outcome = after_find(INTENT, said)

@@ -27,7 +27,7 @@ from tests.fakes import (
     says,
     verdict_words,
 )
-from trader_cli.core.errors import LedgerError, UpstreamError
+from trader_cli.core.errors import LedgerError, OrderUnknownError, UpstreamError
 from trader_cli.phases.cycle import cycle
 from trader_cli.phases.execute import approved_qty, execute
 from trader_cli.phases.recover import note_stop, recover
@@ -473,6 +473,17 @@ def test_halt_that_appears_after_the_intent_keeps_a_sell_too() -> None:
     assert scene.exchange.calls["submit"] == 1
 
 
+def test_a_run_that_is_about_to_end_sends_nothing_more_and_halts_nobody_after_it() -> None:
+    scene = desk()
+    first, second = scene.judged(), scene.judged()
+    scene.stop.ends = "SIGTERM"
+    assert carried_out(scene, first).reason == "state: HALT, needs RUN"
+    scene.stop.ends = None
+    scene.exchange.watch = lambda what: setattr(scene.stop, "ends", "SIGTERM") if what == "quote" else None
+    assert carried_out(scene, second).order is None
+    assert (scene.exchange.calls["submit"], scene.ledger.trading_state()) == (0, (TradingState.RUN, None))
+
+
 # What the answer proves.
 
 
@@ -510,6 +521,19 @@ def test_an_order_the_exchange_holds_stays_open_and_reserved() -> None:
     assert carried_out(scene, judged).order.state is OrderState.OPEN
     assert [order.intent.reserved_quote for order in scene.ledger.open_orders()] == [BUY_COST]
     assert scene.rows("trades") == 0
+    assert scene.problems() == []
+
+
+def test_what_cannot_be_written_down_is_an_order_nobody_knows_about_and_is_never_sent_again() -> None:
+    scene = desk()
+    scene.traded()
+    scene.exchange.manners = [says(lambda intent: report(intent, number=1))]  # a trade id the ledger has already
+    judged = scene.judged()
+    with pytest.raises(OrderUnknownError, match=r"order t1-2 was sent and what came of it could not be written"):
+        carried_out(scene, judged)
+    assert [order.state for order in scene.ledger.open_orders()] == [OrderState.INTENT]
+    assert carried_out(scene, judged).already
+    assert scene.exchange.sends == {"t1-1": 1, "t1-2": 1}
     assert scene.problems() == []
 
 

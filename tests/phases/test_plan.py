@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -12,7 +13,7 @@ from tests.desks import Scene, desk
 from tests.fakes import FIVE, HOSTILE, NOW, Hostile, bars, breaks, plan_words
 from trader_cli.core.moments import iso
 from trader_cli.phases import recover as recovering
-from trader_cli.phases.plan import plan, question
+from trader_cli.phases.plan import plan
 from trader_cli.schemas.decision import Decision
 from trader_cli.schemas.order import Absent, OrderState
 from trader_cli.schemas.planner import Plan
@@ -71,6 +72,10 @@ def halted_in_the_ledger(scene: Scene) -> None:
     scene.stop.said = (TradingState.RUN, None)
 
 
+def the_run_is_about_to_end(scene: Scene) -> None:
+    scene.stop.ends = "SIGTERM"
+
+
 def an_order_is_unsettled(scene: Scene) -> None:
     scene.exchange.manners = [breaks(TimeoutError("no answer"))]
     scene.exchange.found = lambda intent: Absent(final=False, evidence="not yet")
@@ -109,6 +114,7 @@ def balances_cannot_be_had(scene: Scene) -> None:
 SILENCERS: list[tuple[Callable[[Scene], None], str]] = [
     (halted_by_the_operator, "stopped: lunch"),
     (halted_in_the_ledger, "stopped: lunch"),
+    (the_run_is_about_to_end, "stopped: SIGTERM"),
     (an_order_is_unsettled, "order t1-1 is not settled"),
     (a_bar_is_missing, "gap: 1 bar missing"),
     (the_candles_are_old, "stale: the newest sound bar closed 900 s ago"),
@@ -178,8 +184,9 @@ def test_a_model_that_gives_no_answer_is_a_recorded_observe(status: str, error: 
     made = planned(scene)
     assert (made.payload.mode, made.source) == ("OBSERVE", "fallback")
     assert (made.cause or "").startswith(f"gpt-x {status}")
+    assert made.upstream == (made.cause if status == "unavailable" else None)
     assert scene.one("SELECT status FROM model_calls") == status
-    assert scene.ledger.newest_plan() == made
+    assert scene.ledger.newest_plan() == replace(made, upstream=None)
     assert scene.problems() == []
 
 
@@ -190,19 +197,6 @@ def test_a_fallback_wakes_at_the_next_close() -> None:
     made = planned(scene)
     assert made.wake_at == NOW + FIVE
     assert scene.one("SELECT wake_at FROM decisions") == iso(NOW + FIVE)
-
-
-# Asking only.
-
-
-def test_the_question_can_be_seen_without_asking_or_writing_anything() -> None:
-    scene = desk()
-    before = scene.counts()
-    shown = question(scene.desk, "t")
-    assert (scene.counts(), scene.model.asked) == (before, [])
-    scene.model.will_say(Agent.PLANNER, plan_words())
-    plan(scene.desk, "t")
-    assert scene.model.asked == [shown]
 
 
 def test_an_unsettled_order_stays_unsettled_while_one_plans() -> None:

@@ -10,7 +10,7 @@ from tests.desks import Scene, desk
 from tests.fakes import FIVE, HOSTILE, Hostile, bars, plan_words, proposal_words
 from trader_cli.phases.cycle import cycle
 from trader_cli.phases.plan import plan
-from trader_cli.phases.propose import propose, question
+from trader_cli.phases.propose import propose
 from trader_cli.schemas.decision import Decision
 from trader_cli.schemas.planner import Plan
 from trader_cli.schemas.question import Agent, Answer
@@ -99,14 +99,14 @@ def test_under_an_observe_plan_the_trader_is_not_asked() -> None:
     scene = desk()
     proposed = propose(scene.desk, planned(scene, plan_words("OBSERVE")))
     assert (proposed.payload.action, proposed.payload.qty) == ("HOLD", Decimal(0))
-    assert (proposed.source, proposed.cause) == ("law", "OBSERVE: the plan")
+    assert (proposed.source, proposed.cause) == ("law", "the plan is OBSERVE")
     assert scene.model.calls["TRADER"] == 0
 
 
 def test_under_a_failed_plan_the_hold_names_the_plans_cause() -> None:
     scene = desk()
     proposed = propose(scene.desk, planned(scene, "no"))
-    assert (proposed.cause or "").startswith("OBSERVE: scripted: the reply is not JSON")
+    assert (proposed.cause or "").startswith("scripted: the reply is not JSON")
     assert scene.model.calls["TRADER"] == 0
 
 
@@ -187,14 +187,3 @@ def test_an_odd_hypothesis_is_stored_and_comes_back_as_it_was(words: str) -> Non
     assert scene.ledger.proposal_of(made.id) == proposed
     assert scene.one("SELECT payload_json FROM decisions WHERE id = ?", proposed.id).isascii()
     assert scene.problems() == []
-
-
-def test_the_question_can_be_seen_without_asking_or_writing_anything() -> None:
-    scene = desk()
-    made = planned(scene)
-    before = scene.counts()
-    shown = question(scene.desk, made)
-    assert (scene.counts(), scene.model.calls["TRADER"]) == (before, 0)
-    scene.model.will_say(Agent.TRADER, proposal_words())
-    propose(scene.desk, made)
-    assert scene.model.asked[-1] == shown

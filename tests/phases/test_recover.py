@@ -269,6 +269,14 @@ def test_a_sign_without_a_reason_still_stops() -> None:
     assert states(scene) == [("RUN", "HALT", "stop sign")]
 
 
+def test_the_end_of_a_run_is_no_stop_and_is_not_written_down() -> None:
+    scene = desk()
+    scene.stop.ends = "SIGTERM"
+    recover(scene.desk)
+    assert scene.desk.state() == (TradingState.HALT, "SIGTERM")
+    assert states(scene) == []
+
+
 def test_a_stop_is_noted_also_while_the_exchange_is_down() -> None:
     scene = desk()
     unknown(scene)

@@ -14,6 +14,7 @@ from tests.fakes import FIVE, NOW, bars, breaks, fills_part, plan_words, proposa
 from trader_cli.core.decimals import add
 from trader_cli.core.errors import UpstreamError
 from trader_cli.phases.cycle import cycle
+from trader_cli.phases.execute import execute
 from trader_cli.phases.plan import plan
 from trader_cli.phases.snapshot import snapshot
 from trader_cli.schemas.book import Balances, Book
@@ -61,7 +62,7 @@ def test_it_belongs_to_its_trace_and_without_one_to_the_newest_that_lacks_it() -
     assert scene.column("SELECT trace_id FROM portfolio ORDER BY id") == [first.trace_id, newest.trace_id, None]
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     steps=st.lists(
         st.tuples(
@@ -124,12 +125,23 @@ def test_an_order_whose_fate_is_unknown_is_not_in_the_book() -> None:
     assert (taken.book.base, taken.book.quote) == (D(0), D(1000))
 
 
-def test_without_any_price_there_is_no_snapshot() -> None:
+def test_a_position_that_no_price_was_ever_seen_for_cannot_be_marked() -> None:
     scene = desk()
+    execute(scene.desk, *scene.judged())
+    scene.clock.advance(FIVE)
     scene.exchange.rows = ()
     with pytest.raises(UpstreamError, match="no sound candle"):
         snapshot(scene.desk)
     assert scene.rows("portfolio") == 0
+
+
+def test_without_a_position_there_is_nothing_to_mark() -> None:
+    scene = desk()
+    scene.exchange.rows = ()
+    taken = cycle(scene.desk).snapshot
+    assert taken is not None
+    assert (taken.mark_price, taken.equity, taken.unrealized) == (D(0), D(1000), D(0))
+    assert scene.problems() == []
 
 
 def test_without_a_new_price_the_mark_before_stays() -> None:
@@ -151,12 +163,30 @@ def test_a_misprint_in_the_newest_bar_is_not_marked_to() -> None:
     assert taken.mark_price == D(50_000)
 
 
-@pytest.mark.parametrize("down", ["balances", "market"])
-def test_an_exchange_that_is_down_gives_no_snapshot_and_writes_nothing(down: str) -> None:
+def test_without_the_accounts_balances_there_is_a_snapshot_that_knows_of_no_drift() -> None:
+    scene = desk()
+    scene.exchange.down = {"balances"}
+    taken = cycle(scene.desk).snapshot
+    assert taken is not None
+    assert (taken.drift_base, taken.drift_quote, taken.equity) == (None, None, D(1000))
+    assert scene.ledger.last_snapshot() == taken
+    assert scene.problems() == []
+
+
+def test_an_account_that_cannot_be_read_after_an_order_leaves_the_drift_open() -> None:
+    scene = desk()
+    scene.script()
+    scene.exchange.watch = lambda what: scene.exchange.down.add("balances") if what == "submit" else None
+    taken = cycle(scene.desk).snapshot
+    assert taken is not None
+    assert (taken.drift_base, taken.book.base) == (None, D("0.000999"))
+
+
+def test_a_market_that_is_down_gives_no_snapshot_and_writes_nothing() -> None:
     scene = desk()
     observing(scene)
     before = scene.counts()
-    scene.exchange.down = {down}
+    scene.exchange.down = {"market"}
     with pytest.raises(UpstreamError):
         snapshot(scene.desk)
     assert scene.counts() == before

@@ -100,17 +100,19 @@ REVIEW = Review(
 REVISE = Verdict("REVISE", Decimal("0.00051"), ("deposit_cap", "judge: calm"), "half")
 
 
-def lineage(ledger: Ledger, trace_id: str = "t1", at: Moment = NOON) -> tuple[Decision[Any], ...]:
+def lineage(ledger: Ledger, trace_id: str = "t1", at: Moment = NOON, said: Proposal = BUY) -> tuple[Decision[Any], ...]:
     """A plan, its proposal and its verdict."""
     plan = log(ledger, Agent.PLANNER, decided(PLAN, at, trace_id, wake_at=at + FIVE))
-    proposal = log(ledger, Agent.TRADER, decided(BUY, at, trace_id, plan_id=plan.id))
+    proposal = log(ledger, Agent.TRADER, decided(said, at, trace_id, plan_id=plan.id))
     verdict = log(ledger, Agent.JUDGE, decided(REVISE, at, trace_id, proposal_id=proposal.id, review=REVIEW))
     return plan, proposal, verdict
 
 
-def reserved(ledger: Ledger, key: str = "t1-a", at: Moment = NOON, side: Side = Side.BUY) -> Order:
+def reserved(
+    ledger: Ledger, key: str = "t1-a", at: Moment = NOON, side: Side = Side.BUY, said: Proposal = BUY
+) -> Order:
     """An order that was written down and not yet sent."""
-    _, proposal, verdict = lineage(ledger, f"trace of {key}", at)
+    _, proposal, verdict = lineage(ledger, f"trace of {key}", at, said)
     intent = Intent(
         key, proposal.id, verdict.id, "BTC/USDT", side, Decimal("0.00051"), Decimal("61938.60225"),
         Decimal("31.62027584"), at,
@@ -275,6 +277,9 @@ def test_a_window_from_before_what_is_remembered_is_stored_once_as_well(ledger: 
     walk = tuple(bar(NOON + FIVE * n) for n in range(30))
     for start in (20, 0, 10, 0):
         logged(ledger, seen(walk[start : start + 10]))
+    late = anew(ledger)
+    for start in (20, 0):
+        logged(late, seen(walk[start : start + 10]))
     assert ledger.db.execute("SELECT count(*), max(revision) FROM candles").fetchone() == (30, 0)
 
 
@@ -628,7 +633,7 @@ def test_a_rejected_order_counts_as_an_order(ledger: Ledger) -> None:
 def test_the_days_equity_is_the_last_of_the_day_before_or_else_the_first_there_is(ledger: Ledger) -> None:
     assert ledger.history(NOON).day_equity is None
     assert ledger.history(NOON).peak_equity is None
-    for at, quote, peak in ((NOON, 900, "1000"), (NOON + FIVE, 800, "1000"), (NOON + DAY_MS, 700, "1010")):
+    for at, quote, peak in ((NOON, 900, "1000"), (NOON + FIVE, 800, "1000"), (MIDNIGHT + DAY_MS, 700, "1010")):
         take(ledger, snapshot(at, Book(Decimal(1000), Decimal(quote)), "1", peak))
     assert anew(ledger).history(NOON + 2 * FIVE).day_equity == 900
     assert anew(ledger).history(NOON + DAY_MS).day_equity == 800
@@ -642,21 +647,13 @@ def test_the_position_belongs_to_the_policy_of_the_newest_purchase_with_its_para
     assert ledger.owner() is None
     ledger.settle(order, executed(order), NOON)
     assert anew(ledger).owner() == Owner("ma_trend", {"fast": 9, "slow": 34})
-    sale = reserved(ledger, "t1-b", side=Side.SELL)
+    sale = reserved(ledger, "t1-b", side=Side.SELL, said=replace(BUY, action="SELL", policy_id="cash"))
     ledger.settle(sale, executed(sale, (fill(9, "0.00051", "61000"),)), NOON)
     assert anew(ledger).owner() == Owner("ma_trend", {"fast": 9, "slow": 34})
 
 
 def test_a_policy_that_its_plan_does_not_name_has_no_parameters(ledger: Ledger) -> None:
-    plan = log(ledger, Agent.PLANNER, decided(PLAN, wake_at=NOON))
-    proposal = log(ledger, Agent.TRADER, decided(replace(BUY, policy_id="breakout"), plan_id=plan.id))
-    verdict = log(ledger, Agent.JUDGE, decided(REVISE, proposal_id=proposal.id))
-    intent = Intent(
-        "t1-z", proposal.id, verdict.id, "BTC/USDT", Side.BUY, Decimal("0.00051"), Decimal(1), Decimal(1), 0
-    )
-    with ledger.transaction() as tx:
-        ledger.reserve(tx, intent, REVIEW, "t1")
-    order = Order(intent, OrderState.INTENT, None, (), {})
+    order = reserved(ledger, said=replace(BUY, policy_id="breakout"))
     ledger.settle(order, executed(order), NOON)
     assert anew(ledger).owner() == Owner("breakout", {})
 

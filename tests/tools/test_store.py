@@ -284,7 +284,7 @@ def test_a_path_with_strange_characters_is_that_path(tmp_path: Path, name: str) 
 # Damage.
 
 
-@pytest.mark.parametrize("table", ["decisions", "candles", "audit_chain", "portfolio"])
+@pytest.mark.parametrize("table", ["decisions", "candles", "audit_chain", "portfolio", "decisions_by_time"])
 def test_a_damaged_page_is_found_when_a_writer_starts(path: Path, table: str) -> None:
     (root,) = one(path, "SELECT rootpage FROM sqlite_master WHERE name = ?", table)
     (page_size,) = one(path, "PRAGMA page_size")

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from trader_cli.agents.reading import UnreadableError, parse
 from trader_cli.core.ports import Model
+from trader_cli.schemas.market import UNAVAILABLE
 from trader_cli.schemas.question import Answer, Question
 
 T = TypeVar("T")
@@ -21,6 +22,11 @@ class Asked(Generic[T]):
     answer: Answer
     record: T | None
     cause: str | None
+
+    @property
+    def upstream(self) -> str | None:
+        """What could not be reached, when the model could not."""
+        return self.cause if self.answer.status == UNAVAILABLE else None
 
 
 def ask(model: Model, question: Question, read: Callable[[Any], T]) -> Asked[T]:

@@ -9,6 +9,7 @@ from typing import Any
 from trader_cli.commands.options import Globals, command
 from trader_cli.config import NAMES, SECRETS, Loaded, example_text, is_later, shown
 from trader_cli.views.output import Column
+from trader_cli.wiring import began, candle_source, check_available
 
 _COLUMNS = (Column("setting"), Column("value"), Column("from"), Column("note"))
 
@@ -36,6 +37,8 @@ def _row(loaded: Loaded, name: str) -> dict[str, Any]:
 def check(g: Globals) -> None:
     """Check all settings and name every problem at once (exit 3)."""
     loaded, path = g.loaded(), g.settings_file()
+    check_available(loaded.settings)
+    began(loaded.settings, candle_source(loaded.settings))
     notices = loaded.notices()
     if path is not None and _is_exposed(path, loaded):
         notices.append(f'"{path}" holds a key and others may read it; chmod 600 {path}')

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from trader_cli.commands.desks import finish, order_code, say_notices, signals
+from trader_cli.commands.desks import finish, opening, order_code, signals
 from trader_cli.commands.options import DryRun, Globals, command
 from trader_cli.core.errors import ExitCode, NotFoundError
-from trader_cli.core.moments import iso
+from trader_cli.core.moments import Moment, iso
 from trader_cli.phases.cycle import cycle as run_cycle
 from trader_cli.phases.cycle import due_at
 from trader_cli.schemas.cycle import Cycle
@@ -27,14 +27,19 @@ Wait = Annotated[
 
 @command
 def cycle(g: Globals, if_due: IfDue = False, wait: Wait = 0.0, dry_run: DryRun = False) -> ExitCode:
-    """Recover, plan, propose, judge, execute, snapshot: one trace from beginning to end."""
-    if if_due and (due := _not_due(g)) is not None:
-        if g.verbose:
-            g.out.say(f"Not due until {iso(due)}.")
+    """Recover, plan, propose, judge, execute, snapshot: one trace from beginning to end.
+
+    Example, for cron: trader cycle --if-due -q
+    """
+    if if_due and _is_early(g, _due(g)):
         return ExitCode.OK
     with at_desk(g.settings(), Bench(dry_run=dry_run, wait_secs=wait, signals=signals(g))) as desk:
-        say_notices(g, desk)
+        if if_due and _is_early(g, due_at(desk.ledger)):  # another process was faster
+            return ExitCode.OK
+        what = opening(desk)
         came = run_cycle(desk)
+    if g.out.is_terminal:
+        g.out.say(what)
     g.out.record(cycle_document(came, dry_run), [cycle_line(came, g.out.width or 80)], cycle_cells(came))
     finish(g, dry_run, "trader ledger trace last")
     return cycle_code(g, came)
@@ -49,11 +54,19 @@ def cycle_code(g: Globals, came: Cycle) -> ExitCode:
     return code
 
 
-def _not_due(g: Globals) -> int | None:
-    """When the next cycle is due on the wall, if that is still to come."""
+def _is_early(g: Globals, due: Moment | None) -> bool:
+    """Whether the next cycle's moment on the wall is still to come."""
+    if due is None or wall_now() >= due:
+        return False
+    if g.verbose:
+        g.out.say(f"Not due until {iso(due)}.")
+    return True
+
+
+def _due(g: Globals) -> Moment | None:
+    """When the next cycle is due on the wall; None where there is no plan or no ledger yet."""
     try:
         with open_reader(g.settings()) as ledger:
-            due = due_at(ledger)
+            return due_at(ledger)
     except NotFoundError:
         return None
-    return due if due is not None and wall_now() < due else None

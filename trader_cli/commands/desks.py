@@ -21,6 +21,7 @@ from trader_cli.schemas.question import Agent
 from trader_cli.schemas.trader import Proposal
 from trader_cli.tools.clock import Signals
 from trader_cli.tools.queries import full_trace_id
+from trader_cli.views.steps import question_lines
 from trader_cli.wiring import Bench, at_desk, notices
 
 DRY_RUN_SAID = "Dry run: nothing was written."
@@ -30,9 +31,9 @@ _WORD = {Agent.PLANNER: "plan", Agent.TRADER: "proposal", Agent.JUDGE: "verdict"
 
 
 @contextmanager
-def step_desk(g: Globals, dry_run: bool, wait_secs: float = 5.0) -> Iterator[Desk]:
+def step_desk(g: Globals, dry_run: bool, creates: bool = False) -> Iterator[Desk]:
     """A desk with the lock held and every earlier order looked after. Signals end after the step."""
-    bench = Bench(dry_run=dry_run, wait_secs=wait_secs, signals=signals(g))
+    bench = Bench(dry_run=dry_run, creates=creates, signals=signals(g))
     with at_desk(g.settings(), bench) as desk:
         recover(desk)
         yield desk
@@ -51,12 +52,38 @@ def say_notices(g: Globals, desk: Desk) -> None:
         g.out.say(f"Note: {words}")
 
 
+def opening(desk: Desk) -> str:
+    """What is traded where by whom: so that nobody takes a made-up price for a real one."""
+    pinned = desk.ledger.identity()
+    return (
+        f"{pinned['mode']} {pinned['symbol']} {pinned['timeframe']} | {pinned['market']} | "
+        f"models {desk.minds.planner.name}"
+    )
+
+
 def finish(g: Globals, dry_run: bool, following: str | None = None) -> None:
     """The last words for a person: that nothing was written, or the next command."""
     if dry_run:
         g.out.say(DRY_RUN_SAID)
     elif following and g.out.is_terminal:
         g.out.say(f"Next: {following}")
+
+
+def with_question(
+    document: dict[str, Any], lines: list[str], question: dict[str, Any] | None, cause: str | None
+) -> tuple[dict[str, Any], list[str]]:
+    """A dry run's document and lines with the exact question that was put, or why none was."""
+    if not document["dry_run"]:
+        return document, lines
+    return {**document, "question": question}, [*lines, *question_lines(question, cause)]
+
+
+def step_code(g: Globals, made: Decision[Any]) -> ExitCode:
+    """5, with a warning, when what a step needed could not be reached; it was recorded as its safe answer."""
+    if made.upstream is None:
+        return ExitCode.OK
+    g.out.warn(f"{made.upstream}. The safe answer was recorded.")
+    return ExitCode.UPSTREAM
 
 
 def parent_plan(desk: Desk, word: str | None) -> Decision[Plan]:
@@ -118,7 +145,7 @@ def _named(desk: Desk, word: str, agent: Agent) -> Decision[Any]:
     """A decision by id, by a trace's id or the beginning of it, or from a document on stdin (`-`)."""
     if word == "-":
         return _from_stdin(desk, agent)
-    if word.isascii() and word.isdigit() and len(word) < 12:
+    if word.isascii() and word.isdigit() and len(word) < 12 and desk.ledger.has_decision(int(word)):
         return _of_agent(desk, int(word), agent)
     found = desk.ledger.decision_of(full_trace_id(desk.ledger, word), agent)
     if found is None:

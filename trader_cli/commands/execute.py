@@ -29,7 +29,10 @@ VerdictOption = Annotated[
 
 @command
 def execute(g: Globals, verdict: VerdictOption = None, dry_run: DryRun = False) -> ExitCode:
-    """Carry out the newest verdict: the law once more, then at most one order. Twice sends nothing twice."""
+    """Carry out the newest verdict: the law once more, then at most one order. Twice sends nothing twice.
+
+    Example: trader execute --dry-run
+    """
     await_pipe(verdict)
     with step_desk(g, dry_run) as desk:
         ruled = parent_verdict(desk, verdict)

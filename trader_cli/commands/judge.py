@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
-from trader_cli.commands.desks import await_pipe, finish, lineage, parent_proposal, step_desk
+from trader_cli.commands.desks import await_pipe, finish, lineage, parent_proposal, step_code, step_desk, with_question
 from trader_cli.commands.options import DryRun, Globals, command
+from trader_cli.core.errors import ExitCode
 from trader_cli.phases.judge import judge as make_verdict
-from trader_cli.phases.judge import question
-from trader_cli.views.steps import question_document, question_lines, verdict_document, verdict_lines
+from trader_cli.tools.queries import question_of
+from trader_cli.views.steps import verdict_document, verdict_lines
 
 ProposalOption = Annotated[
     str | None,
@@ -19,21 +20,19 @@ ProposalOption = Annotated[
 
 
 @command
-def judge(g: Globals, proposal: ProposalOption = None, dry_run: DryRun = False) -> None:
-    """Hold the newest unjudged proposal against the law, then the judge. Asked again, the same verdict is shown."""
+def judge(g: Globals, proposal: ProposalOption = None, dry_run: DryRun = False) -> ExitCode:
+    """Hold the newest unjudged proposal against the law, then the judge. Asked again, the same verdict is shown.
+
+    Example: trader judge --proposal 12
+    """
     await_pipe(proposal)
-    asked = None
     with step_desk(g, dry_run) as desk:
         said = parent_proposal(desk, proposal)
         known = desk.ledger.verdict_of(said.id)
-        under = lineage(desk, said)
-        if dry_run:
-            asked = question(desk, under, said)
-        made = make_verdict(desk, under, said)
+        made = make_verdict(desk, lineage(desk, said), said)
+        question = question_of(desk.ledger, made.model_call_id)
     if known is not None:
         g.out.say(f"Proposal {said.id} has this verdict already; no model was asked.")
-    document = verdict_document(made, dry_run)
-    if asked is not None:
-        document["question"] = question_document(asked)
-    g.out.record(document, [*verdict_lines(made), *(question_lines(asked) if asked else ())])
+    g.out.record(*with_question(verdict_document(made, dry_run), verdict_lines(made), question, made.cause))
     finish(g, dry_run, "trader execute")
+    return step_code(g, made)

@@ -8,9 +8,9 @@ import typer
 
 from trader_cli.commands.arguments import moment
 from trader_cli.commands.cycle import cycle_code
-from trader_cli.commands.desks import finish, say_notices, signals
+from trader_cli.commands.desks import finish, opening, say_notices, signals
 from trader_cli.commands.options import DryRun, Globals, command
-from trader_cli.core.errors import TraderError
+from trader_cli.core.errors import MarketEndedError, TraderError, UsageError
 from trader_cli.core.moments import Moment, iso
 from trader_cli.phases.cycle import loop as cycles_of
 from trader_cli.phases.desk import Desk
@@ -37,14 +37,19 @@ def loop(
     """Run cycles, asleep until each plan's wake-up. Ctrl-C or SIGTERM ends it after the step in hand.
 
     A recorded market ends the loop with success when its file ends.
+
+    Example: trader loop --cycles 12 --speed fast
     """
     settings = g.settings()
     bench = Bench(dry_run=dry_run, fast=speed == "fast", signals=signals(g))
     with loop_lock(settings, dry_run), open_desk(settings, bench) as desk:
-        end = None if until is None else moment(until, desk.clock.now(), ahead=True)
+        end = None if until is None else _end(until, desk.clock.now())
         _opening(g, desk)
         for came in cycles_of(desk, cycles, end, lambda due: _waiting(g, bench, due)):
-            if isinstance(came, TraderError):
+            if isinstance(came, MarketEndedError):
+                g.out.say(f"{came.message}. The loop ends here.")
+            elif isinstance(came, TraderError):
+                g.out.passing("")
                 report(came, as_json=g.json)
             else:
                 g.out.record(cycle_document(came, dry_run), [cycle_line(came, g.out.width or 80)], cycle_cells(came))
@@ -52,9 +57,15 @@ def loop(
     finish(g, dry_run, "trader ledger show")
 
 
+def _end(until: str, now: Moment) -> Moment:
+    end = moment(until, now, ahead=True)
+    if end <= now:
+        raise UsageError(f'--until must lie after now ({iso(now)} market time), was "{until}"', "Try: --until 24h")
+    return end
+
+
 def _opening(g: Globals, desk: Desk) -> None:
-    g.out.say(f"{desk.exchange.name} {desk.exchange.market().symbol} | models {desk.minds.planner.name} | "
-              f"{desk.timeframe_ms // 1000} s bars | Ctrl-C stops")  # fmt: skip
+    g.out.say(f"{opening(desk)} | {g.settings().db_path}")
     say_notices(g, desk)
     if g.out.width:
         g.out.say(header(g.out.width))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeVa
 
 import typer
 
-from trader_cli.core.errors import UsageError
+from trader_cli.core.errors import ExitCode, UsageError
 from trader_cli.views.output import Output
 
 if TYPE_CHECKING:
@@ -123,14 +123,18 @@ def _global_options(
 _GLOBAL = tuple(inspect.signature(_global_options, eval_str=True).parameters.values())
 
 
-def command(body: Callable[Concatenate[Globals, P], R]) -> Callable[..., R]:
+def command(body: Callable[Concatenate[Globals, P], R]) -> Callable[..., R | ExitCode]:
     """Make a Typer command of `body`: its own options, then the global ones, which arrive as its first argument."""
     own = tuple(inspect.signature(body, eval_str=True).parameters.values())[1:]
 
     @functools.wraps(body)
-    def run(ctx: typer.Context, **given: Any) -> R:
+    def run(ctx: typer.Context, **given: Any) -> R | ExitCode:
         try:
-            return body(globals_of(ctx), **{param.name: given[param.name] for param in own})  # type: ignore[call-arg]
+            g = globals_of(ctx)
+            code = body(g, **{param.name: given[param.name] for param in own})  # type: ignore[call-arg]
+            if g.out.failed and not code:
+                return ExitCode.FAILURE
+            return code
         except BrokenPipeError as error:
             # stdout is Output's business; Typer would take any other pipe for it and end with success.
             raise RuntimeError(f"a connection broke: {error}") from error

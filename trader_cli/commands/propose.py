@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
-from trader_cli.commands.desks import await_pipe, finish, parent_plan, step_desk
+from trader_cli.commands.desks import await_pipe, finish, parent_plan, step_code, step_desk, with_question
 from trader_cli.commands.options import DryRun, Globals, command
+from trader_cli.core.errors import ExitCode
 from trader_cli.phases.propose import propose as make_proposal
-from trader_cli.phases.propose import question
-from trader_cli.views.steps import proposal_document, proposal_lines, question_document, question_lines
+from trader_cli.tools.queries import question_of
+from trader_cli.views.steps import proposal_document, proposal_lines
 
 PlanOption = Annotated[
     str | None, typer.Option("--plan", metavar="ID|-", help="A plan's id or trace, or - for the JSON on stdin.")
@@ -18,22 +19,22 @@ PlanOption = Annotated[
 
 
 @command
-def propose(g: Globals, plan: PlanOption = None, dry_run: DryRun = False) -> None:
-    """Ask the trader for one order under the newest unused plan. Asked again, the same proposal is shown."""
+def propose(g: Globals, plan: PlanOption = None, dry_run: DryRun = False) -> ExitCode:
+    """Ask the trader for one order under the newest unused plan. Asked again, the same proposal is shown.
+
+    Example: trader plan --json | trader propose --plan -
+    """
     await_pipe(plan)
-    asked = None
     with step_desk(g, dry_run) as desk:
         parent = parent_plan(desk, plan)
         known = desk.ledger.proposal_of(parent.id)
-        if dry_run:
-            asked = question(desk, parent)
         made = make_proposal(desk, parent)
-        seen = desk.ledger.observation(made.observation_id or 0, desk.timeframe_ms)
+        seen = desk.ledger.observation(made.observation_id, desk.timeframe_ms)
         base = desk.exchange.market().base
+        question = question_of(desk.ledger, made.model_call_id)
     if known is not None:
         g.out.say(f"Plan {parent.id} has this proposal already; no model was asked.")
-    document = proposal_document(made, seen, dry_run)
-    if asked is not None:
-        document["question"] = question_document(asked)
-    g.out.record(document, [*proposal_lines(made, seen, base), *(question_lines(asked) if asked else ())])
+    document, lines = proposal_document(made, seen, dry_run), proposal_lines(made, seen, base)
+    g.out.record(*with_question(document, lines, question, made.cause))
     finish(g, dry_run, "trader judge")
+    return step_code(g, made)

@@ -14,7 +14,7 @@ from trader_cli.wiring import Bench, at_desk
 @command
 def recover(g: Globals, dry_run: DryRun = False) -> ExitCode:
     """Ask the exchange about every unsettled order and book what is proved. Never sends anything."""
-    with at_desk(g.settings(), Bench(dry_run=dry_run, signals=signals(g))) as desk:
+    with at_desk(g.settings(), Bench(dry_run=dry_run, creates=False, signals=signals(g))) as desk:
         orders = ask_about(desk)
     lines = [line for order in orders for line in (f"Order of {order.intent.side}", *order_lines(order))]
     g.out.record(

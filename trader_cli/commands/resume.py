@@ -18,7 +18,10 @@ Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it i
 
 @command
 def resume(g: Globals, reason: Reason, dry_run: DryRun = False) -> None:
-    """Allow orders again: removes the STOP file and records the reason in the ledger."""
+    """Allow orders again: removes the STOP file and records the reason in the ledger.
+
+    Example: trader resume --reason "back at the desk"
+    """
     if not reason.strip():
         raise UsageError("--reason must say why, was empty")
     settings = g.settings()
@@ -40,7 +43,9 @@ def resume(g: Globals, reason: Reason, dry_run: DryRun = False) -> None:
                 with desk.ledger.transaction() as tx:
                     set_state(desk, tx, max(kept, was), TradingState.RUN, reason)
     document = {"schema": "trader.resume/1", "dry_run": dry_run, "was": was.name, "cause": cause, "reason": reason}
-    g.out.record(document, [f"Resumed. It was {was.name}: {cause}" if cause else "Nothing was stopped."])
+    g.out.record(
+        document, [f"Resumed. It was {was.name}: {cause}" if was is not TradingState.RUN else "Nothing was stopped."]
+    )
     if settings.trading != "run":
         g.out.warn(f"TRADING={settings.trading} in the settings is still in force.")
     finish(g, dry_run, "trader cycle")

@@ -11,7 +11,7 @@ from trader_cli.views.steps import snapshot_document, snapshot_lines
 @command
 def snapshot(g: Globals, dry_run: DryRun = False) -> None:
     """Value the book at the last close and record it. It ends the newest trace, if that has no snapshot yet."""
-    with step_desk(g, dry_run) as desk:
+    with step_desk(g, dry_run, creates=True) as desk:
         taken = take(desk)
     g.out.record(snapshot_document(taken, dry_run), snapshot_lines(taken))
     finish(g, dry_run, "trader ledger show")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from trader_cli.commands.options import Globals, command
+from trader_cli.core.limits import in_force
 from trader_cli.core.moments import iso
 from trader_cli.phases.cycle import due_at
-from trader_cli.schemas.situation import TradingState
 from trader_cli.tools.clock import wall_now
 from trader_cli.tools.queries import cycle_count
 from trader_cli.views.status import status_lines
@@ -18,8 +18,7 @@ def status(g: Globals) -> None:
     settings = g.settings()
     with open_reader(settings) as ledger:
         pinned = ledger.identity()
-        kept, asked = ledger.trading_state(), operator_stop(settings).state()
-        state, cause = asked if asked[0] >= kept[0] and asked[0] is not TradingState.RUN else kept
+        state, cause = in_force(ledger.trading_state(), operator_stop(settings).state())
         plan, taken, due = ledger.newest_plan(), ledger.last_snapshot(), due_at(ledger)
         waiting = ledger.open_orders()
         count = cycle_count(ledger)

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from trader_cli.commands.desks import finish
 from trader_cli.commands.options import DryRun, Globals, command
-from trader_cli.core.errors import BusyError, TraderError
+from trader_cli.config import Settings
+from trader_cli.core.errors import BusyError, ConfigError, TraderError
 from trader_cli.core.moments import iso
 from trader_cli.phases.recover import note_stop
-from trader_cli.wiring import Bench, at_desk, stop_file
+from trader_cli.schemas.book import Snapshot
+from trader_cli.tools.stopfile import StopFile
+from trader_cli.wiring import Bench, at_desk, ledger_path, stop_file
 
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is recorded.")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Noted:
+    """Whether the ledger has the stop, and what it holds."""
+
+    recorded: bool
+    busy: bool = False
+    held: Snapshot | None = None
 
 
 @command
@@ -20,38 +36,58 @@ def stop(g: Globals, reason: Reason = "stopped by the operator", dry_run: DryRun
     """Stop trading: a STOP file beside the ledger, seen before each model call and just before each order.
 
     It needs no lock and works while a loop runs. Positions are kept. `touch STOP` there does the same.
+
+    Example: trader stop --reason "going on holiday"
     """
-    settings = g.settings()
+    try:
+        settings = g.settings()
+    except ConfigError:
+        if not dry_run:
+            _guessed(g).write(reason)  # a wrong setting elsewhere must not keep the stop away
+        raise
     file = stop_file(settings)
     before = file.reason()
     if not dry_run and before is None:
         file.write(reason)
-    recorded, held, busy = False, None, False
-    if settings.db_path.is_file():
-        try:
-            with at_desk(settings, Bench(dry_run=dry_run, wait_secs=1.0)) as desk:
-                if not dry_run:
-                    note_stop(desk)
-                held = desk.ledger.last_snapshot()
-            recorded = not dry_run
-        except BusyError:
-            busy = True
-        except TraderError as error:  # other settings than the ledger's, a damaged ledger: the STOP file stands
-            g.out.warn(f"the stop could not be recorded in the ledger: {error.message}")
-    lines = [f"Already stopped: {before}" if before else f"Stopped: {reason}. No new orders from now on."]
-    if held is not None and held.book.base:
-        lines.append(f"The position of {held.book.base:f} is kept (as of {iso(held.at)}).")
-    if busy and not dry_run:
-        lines.append("A running cycle holds the ledger; it sees the STOP file and will record the stop.")
-    lines.append('Undo: trader resume --reason "..."')
+    noted = _note(g, settings, dry_run)
     document = {
         "schema": "trader.stop/1",
         "dry_run": dry_run,
         "already": before is not None,
         "reason": before or reason,
         "file": str(file.path),
-        "recorded": recorded,
+        "recorded": noted.recorded,
     }
-    g.out.record(document, lines)
-    if dry_run:
-        g.out.say("Dry run: nothing was written.")
+    g.out.record(document, _lines(before, reason, noted, dry_run))
+    finish(g, dry_run)
+
+
+def _guessed(g: Globals) -> StopFile:
+    """The STOP file where the settings would put it, could they be read."""
+    return StopFile(g.db or Path(os.environ.get("DB_PATH") or Settings.model_fields["db_path"].default))
+
+
+def _note(g: Globals, settings: Settings, dry_run: bool) -> _Noted:
+    """Write the stop into the ledger too, if it can be had; the file alone is enough."""
+    if not ledger_path(settings).is_file():
+        return _Noted(recorded=False)
+    try:
+        with at_desk(settings, Bench(dry_run=dry_run, wait_secs=1.0)) as desk:
+            if not dry_run:
+                note_stop(desk)
+            return _Noted(not dry_run, held=desk.ledger.last_snapshot())
+    except BusyError:
+        return _Noted(recorded=False, busy=True)
+    except TraderError as error:  # other settings than the ledger's, a damaged ledger: the STOP file stands
+        g.out.warn(f"the stop could not be recorded in the ledger: {error.message}")
+        return _Noted(recorded=False)
+
+
+def _lines(before: str | None, reason: str, noted: _Noted, dry_run: bool) -> list[str]:
+    said = "Would stop" if dry_run else "Stopped"
+    lines = [f"Already stopped: {before}" if before else f"{said}: {reason}. No new orders from now on."]
+    if noted.held is not None and noted.held.book.base:
+        lines.append(f"The position of {noted.held.book.base:f} is kept (as of {iso(noted.held.at)}).")
+    if noted.busy and not dry_run:
+        lines.append("A running cycle holds the ledger; it sees the STOP file and will record the stop.")
+    return [*lines, 'Undo: trader resume --reason "..."']

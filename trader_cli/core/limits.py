@@ -37,6 +37,7 @@ class Case:
         seen_price: the price the decision saw.
         verdict_age_ms: how old the verdict is; 0 while it is being made.
         ceiling: the most that may pass (a verdict's quantity when it is carried out).
+        operator: a person sells what we hold; a stop, the plan and its policies do not bind that.
     """
 
     situation: Situation
@@ -46,6 +47,7 @@ class Case:
     seen_price: Decimal
     verdict_age_ms: int = 0
     ceiling: Decimal | None = None
+    operator: bool = False
 
     @property
     def is_buy(self) -> bool:
@@ -71,6 +73,13 @@ class Case:
 
 
 Rule = Callable[[Case], Ruling]
+StateAndCause = tuple[TradingState, str | None]
+
+
+def in_force(kept: StateAndCause, asked: StateAndCause) -> StateAndCause:
+    """The stricter of the state the ledger keeps and the one an operator asks for, with its cause."""
+    state, cause = max(asked, kept, key=lambda one: one[0])
+    return state, None if state is TradingState.RUN else cause
 
 
 def review(case: Case) -> Review:
@@ -139,23 +148,28 @@ def _exempt(case: Case, name: str) -> Ruling:
     return Ruling(name, True, "not for a SELL", "-", case.asked, case.asked)
 
 
+def _flattens(case: Case) -> bool:
+    return case.operator and case.proposal.action == "SELL"
+
+
 def _action(case: Case) -> Ruling:
     return _gate(case, "action", case.proposal.action != "HOLD", "BUY or SELL", case.proposal.action)
 
 
 def _state(case: Case) -> Ruling:
     state = case.situation.state
-    ok = state is TradingState.RUN or (state is TradingState.REDUCE and not case.is_buy)
+    ok = state is TradingState.RUN or (state is TradingState.REDUCE and not case.is_buy) or _flattens(case)
     return _gate(case, "state", ok, "RUN" if case.is_buy else "RUN or REDUCE", state.name)
 
 
 def _mode(case: Case) -> Ruling:
-    return _gate(case, "mode", case.plan.mode == "TRADE", "TRADE", case.plan.mode)
+    return _gate(case, "mode", case.plan.mode == "TRADE" or _flattens(case), "TRADE", case.plan.mode)
 
 
 def _policy(case: Case) -> Ruling:
     planned = [strategy.policy_id for strategy in case.plan.strategies]
-    return _gate(case, "policy", case.proposal.policy_id in planned, ", ".join(planned), case.proposal.policy_id)
+    ok = case.proposal.policy_id in planned or _flattens(case)
+    return _gate(case, "policy", ok, ", ".join(planned), case.proposal.policy_id)
 
 
 def _data(case: Case) -> Ruling:

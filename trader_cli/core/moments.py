@@ -44,6 +44,12 @@ def span_ms(value: str) -> int:
     return int(found[1]) * _UNIT_MS[found[2]]
 
 
+def span_text(millis: int) -> str:
+    """A length of time in its largest whole unit: `300000` -> `5m`."""
+    unit = next((name for name in "dhms" if millis % _UNIT_MS[name] == 0), None)
+    return f"{millis}ms" if unit is None else f"{millis // _UNIT_MS[unit]}{unit}"
+
+
 def day_start(moment: Moment) -> Moment:
     """The UTC midnight at or before `moment`."""
     return moment - moment % DAY_MS

@@ -13,14 +13,14 @@ from trader_cli.core.errors import (
     UpstreamError,
 )
 from trader_cli.core.moments import Moment
-from trader_cli.phases.desk import UNAVAILABLE, Desk
+from trader_cli.phases.desk import Desk
 from trader_cli.phases.execute import execute
 from trader_cli.phases.judge import judge
 from trader_cli.phases.plan import plan
 from trader_cli.phases.propose import propose
 from trader_cli.phases.recover import recover
 from trader_cli.phases.snapshot import snapshot
-from trader_cli.schemas.cycle import Cycle
+from trader_cli.schemas.cycle import Cycle, Execution
 from trader_cli.schemas.order import SETTLED, OrderState
 from trader_cli.tools.ledger import Ledger
 
@@ -42,14 +42,16 @@ def cycle(desk: Desk) -> Cycle:
     planned = plan(desk, trace_id)
     proposed = propose(desk, planned)
     judged = judge(desk, planned, proposed)
-    done = execute(desk, planned, proposed, judged)
-    if planned.cause and planned.cause.startswith(UNAVAILABLE):
-        upstream = upstream or planned.cause
+    try:
+        done = execute(desk, planned, proposed, judged)
+    except UpstreamError as error:
+        done, upstream = Execution(None, reason=error.message), upstream or error.message
     taken = None
     try:
         taken = snapshot(desk, trace_id)
     except UpstreamError as error:
         upstream = upstream or error.message
+    upstream = upstream or planned.upstream or proposed.upstream or judged.upstream
     return Cycle(trace_id, unsettled, upstream, planned, proposed, judged, done, taken)
 
 
@@ -65,7 +67,7 @@ def loop(
     until: Moment | None = None,
     waiting: Callable[[Moment], None] = lambda due: None,
 ) -> Iterator[Cycle | TraderError]:
-    """Cycles until a count, a moment, a signal or the market's end. Yields what an outlived cycle raised.
+    """Cycles until a count, a moment, a signal or the market's end. Yields what an outlived cycle raised, too.
 
     `waiting` is told the moment on the wall that each sleep ends.
 
@@ -73,33 +75,40 @@ def loop(
     """
     done = 0
     while (cycles is None or done < cycles) and not _over(desk, until):
-        due = due_at(desk.ledger)
-        if due is not None:
-            waiting(due)
-            if not desk.clock.sleep_until(due) or _over(desk, until):
-                return
-        came = _outlive(desk)
-        if came is None:
+        if not _wait(desk, waiting) or _over(desk, until):
             return
+        came = _outlive(desk)
         yield came
-        failed = isinstance(came, Exception) or came.upstream is not None
+        if isinstance(came, MarketEndedError):
+            return
+        failed = isinstance(came, TraderError) or came.upstream is not None
         if failed and not desk.clock.sleep_until(desk.clock.wall() + RETRY_SECS * 1000):
             return
         done += 1
 
 
 def _over(desk: Desk, until: Moment | None) -> bool:
+    """Whether the moment to end at has come; it may come in a sleep."""
     return until is not None and desk.clock.now() >= until
 
 
-def _outlive(desk: Desk) -> Cycle | TraderError | None:
-    """One cycle, or what it raised if a loop outlives that; None at the market's end."""
+def _wait(desk: Desk, waiting: Callable[[Moment], None]) -> bool:
+    """Sleep until the newest plan's wake-up; again if another process made a newer plan meanwhile."""
+    told = None
+    while (due := due_at(desk.ledger)) is not None and due != told:
+        waiting(due)
+        if not desk.clock.sleep_until(due):
+            return False
+        told = due
+    return True
+
+
+def _outlive(desk: Desk) -> Cycle | TraderError:
+    """One cycle, or what it raised if a loop outlives that or ends well with it."""
     try:
         with desk.ledger.writing(LOCK_WAIT_SECS):
             came = cycle(desk)
-    except MarketEndedError:
-        return None
-    except (RefusedError, UpstreamError, BusyError) as error:
+    except (MarketEndedError, RefusedError, UpstreamError, BusyError) as error:
         return error
     for order in came.unsettled:
         if order.state is OrderState.NEEDS_HUMAN:

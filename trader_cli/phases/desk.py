@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from trader_cli.core.decimals import ZERO, add
 from trader_cli.core.errors import UpstreamError
+from trader_cli.core.limits import in_force
 from trader_cli.core.moments import Moment
 from trader_cli.core.ports import Clock, Exchange, Ids, Model
-from trader_cli.core.posteriors import priors
-from trader_cli.schemas.book import Balances
-from trader_cli.schemas.market import Costs, Defect, Market, Observation, Window
+from trader_cli.schemas.market import UNAVAILABLE, Costs, Defect, Market, Observation, Window
 from trader_cli.schemas.situation import Limits, Situation, TradingState
 from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.market import get_ohlcv
+from trader_cli.tools.memory import read_posteriors
 from trader_cli.tools.strategy import compute_indicators
 
 
@@ -22,7 +22,10 @@ class StopSign(Protocol):
     """The operator's word that needs no ledger: a STOP file, the TRADING setting."""
 
     def state(self) -> tuple[TradingState, str | None]:
-        """The state it asks for, and why. Read anew at each call."""
+        """The state it asks for until it is taken back, and why. Read anew at each call."""
+
+    def ending(self) -> str | None:
+        """Why this run is about to end, if it is: no new model call, no new order, but nothing to write down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,27 +53,30 @@ class Desk:
     ohlcv_limit: int
 
     def state(self) -> tuple[TradingState, str | None]:
-        """The trading state in force: the stricter of the ledger's and the operator's stop sign."""
-        kept, asked = self.ledger.trading_state(), self.stop.state()
-        return asked if asked[0] >= kept[0] and asked[0] is not TradingState.RUN else kept
+        """The trading state in force: the strictest of the ledger's, the operator's stop sign, and the run's end."""
+        state, cause = in_force(self.ledger.trading_state(), self.stop.state())
+        if state is not TradingState.HALT and (why := self.stop.ending()) is not None:
+            return TradingState.HALT, why
+        return state, cause
 
     def new_trace(self) -> str:
         """A name for a new cycle."""
         return self.ids.trace_id(self.ledger.next_link)
 
 
-UNAVAILABLE = "unavailable"
-"""The defect of a window that could not be fetched."""
-
-
 def observe(desk: Desk, trace_id: str, now: Moment) -> Observation:
     """Look at the market and the account; nothing is written. An exchange that is down is a defect of the window."""
     try:
         window = get_ohlcv(desk.exchange, desk.timeframe_ms, desk.ohlcv_limit, now)
+    except UpstreamError as error:
+        defect = Defect(UNAVAILABLE, error.message)
+        window = Window(UNAVAILABLE, desk.timeframe_ms, (), (defect,), None, None)
+        return Observation(None, trace_id, now, window, compute_indicators(window), None, None)
+    try:
         held = desk.exchange.balances()
     except UpstreamError as error:
-        window = Window(UNAVAILABLE, desk.timeframe_ms, (), (Defect(UNAVAILABLE, error.message),), None, None)
-        held = Balances(ZERO, ZERO)
+        window = replace(window, defects=(*window.defects, Defect(UNAVAILABLE, error.message)))
+        return Observation(None, trace_id, now, window, compute_indicators(window), None, None)
     return Observation(None, trace_id, now, window, compute_indicators(window), held.quote, held.base)
 
 
@@ -97,7 +103,7 @@ def situation(desk: Desk, seen: Observation, now: Moment, market: Market | None 
         open_orders=tuple(order.intent.client_order_id for order in waiting),
         reserved=add(*(order.intent.reserved_quote for order in waiting)),
         history=desk.ledger.history(now),
-        posteriors=priors(),
+        posteriors=read_posteriors(desk.ledger, now),
     )
 
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from trader_cli.core.decimals import ZERO
+from trader_cli.core.errors import OrderUnknownError, TraderError
 from trader_cli.core.limits import Case, reserve, review
 from trader_cli.core.moments import Moment
 from trader_cli.phases.desk import Desk, seen_by, situation
 from trader_cli.schemas.cycle import Execution
-from trader_cli.schemas.decision import Decision, Review
+from trader_cli.schemas.decision import OPERATOR, Decision, Review
 from trader_cli.schemas.judge import Verdict
 from trader_cli.schemas.market import Market, Observation, Quote
 from trader_cli.schemas.order import Intent, Order, OrderState, Outcome, Side
@@ -34,8 +35,18 @@ def execute(desk: Desk, plan: Decision[Plan], proposal: Decision[Proposal], verd
     intent, law = _write_intent(desk, _Lineage(plan, proposal, verdict), look, approved)
     if intent is None:
         return Execution(None, reason=_words(law))
-    order = Order(intent, OrderState.INTENT, None, (), {})
-    return Execution(desk.ledger.settle(order, _submit(desk, intent), desk.clock.now()))
+    return Execution(_book(desk, Order(intent, OrderState.INTENT, None, (), {}), _submit(desk, intent)))
+
+
+def _book(desk: Desk, order: Order, outcome: Outcome) -> Order:
+    """Settle what was sent. What cannot be written down is unknown to the ledger, whatever we know here."""
+    try:
+        return desk.ledger.settle(order, outcome, desk.clock.now())
+    except TraderError as error:
+        raise OrderUnknownError(
+            f"order {order.intent.client_order_id} was sent and what came of it could not be written: {error.message}",
+            "Mend that; then: trader recover   (it asks and never sends)",
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +86,8 @@ def _write_intent(desk: Desk, of: _Lineage, look: _Look, approved: Decimal) -> t
         price = look.quote.ask if side is Side.BUY else look.quote.bid
         age_ms = now - of.verdict.at
         law_price = of.verdict.review.price if of.verdict.review else price
-        case = Case(where, of.plan.payload, of.proposal.payload, price, law_price, age_ms, approved)
+        operator = of.verdict.source == OPERATOR
+        case = Case(where, of.plan.payload, of.proposal.payload, price, law_price, age_ms, approved, operator)
         law = review(case)
         if law.allowed != approved:
             _not_sent(desk, tx, of, law, now)
@@ -90,15 +102,17 @@ def _write_intent(desk: Desk, of: _Lineage, look: _Look, approved: Decimal) -> t
             worst_price=case.worst_price,
             reserved_quote=reserve(case, approved),
             at=now,
+            origin="operator" if operator else "verdict",
         )
         desk.ledger.reserve(tx, intent, law, of.proposal.trace_id)
         return intent, law
 
 
 def _submit(desk: Desk, intent: Intent) -> Outcome:
-    """Look at the stop sign one last time, then send, once."""
-    state, reason = desk.stop.state()
-    if state is TradingState.HALT or (state is TradingState.REDUCE and intent.side is Side.BUY):
+    """Look at the stop signs one last time, then send, once. Only an operator's own order passes a stop."""
+    state, reason = desk.state()
+    stopped = state is TradingState.HALT or (state is TradingState.REDUCE and intent.side is Side.BUY)
+    if stopped and intent.origin != OPERATOR:
         evidence: dict[str, str | None] = {"by": "not sent", "message": f"stopped: {reason}"}
         return Outcome(OrderState.REJECTED, None, evidence)
     return place_market_order(desk.exchange, intent)

@@ -13,10 +13,8 @@ from trader_cli.phases.desk import Desk, seen_by, situation
 from trader_cli.phases.record import Decided, record
 from trader_cli.schemas.decision import Decision, Review
 from trader_cli.schemas.judge import Verdict
-from trader_cli.schemas.market import Observation
 from trader_cli.schemas.planner import Plan
-from trader_cli.schemas.question import Agent, Question
-from trader_cli.schemas.situation import Situation
+from trader_cli.schemas.question import Agent
 from trader_cli.schemas.trader import Proposal
 
 MAX_VIOLATIONS = 4
@@ -27,8 +25,7 @@ def judge(desk: Desk, plan: Decision[Plan], proposal: Decision[Proposal]) -> Dec
     """The proposal's one verdict. What the law refuses, no model is asked about."""
     if done := desk.ledger.verdict_of(proposal.id):
         return done
-    now = desk.clock.now()
-    seen, case = case_of(desk, plan, proposal, now)
+    case = case_of(desk, plan, proposal)
     law = first = review(case)
     asked = None
     if law.allowed > ZERO:
@@ -41,9 +38,8 @@ def judge(desk: Desk, plan: Decision[Plan], proposal: Decision[Proposal]) -> Dec
         Decided(
             Agent.JUDGE,
             proposal.trace_id,
-            now,
+            case.situation,
             payload=_verdict(case, first, law, asked),
-            seen=seen,
             asked=asked,
             cause=asked.cause if asked else None,
             proposal_id=proposal.id,
@@ -80,15 +76,9 @@ def _verdict(case: Case, first: Review, law: Review, asked: Asked[Verdict] | Non
     return Verdict("APPROVE", None, violations, notes)
 
 
-def question(desk: Desk, plan: Decision[Plan], proposal: Decision[Proposal]) -> Question:
-    """What the judge would be asked now."""
-    _, case = case_of(desk, plan, proposal, desk.clock.now())
-    return mind.question(case.situation, proposal.payload, review(case), proposal.trace_id)
-
-
-def case_of(desk: Desk, plan: Decision[Plan], proposal: Decision[Proposal], now: int) -> tuple[Observation, Case]:
+def case_of(desk: Desk, plan: Decision[Plan], proposal: Decision[Proposal]) -> Case:
     """The proposal before the law, at the price its trader saw."""
+    now = desk.clock.now()
     seen = seen_by(desk, proposal.observation_id, proposal.trace_id, now)
-    where: Situation = situation(desk, seen, now)
     price = seen.window.price or ZERO
-    return seen, Case(where, plan.payload, proposal.payload, price, price)
+    return Case(situation(desk, seen, now), plan.payload, proposal.payload, price, price)

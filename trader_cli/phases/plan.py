@@ -8,36 +8,21 @@ from trader_cli.phases.desk import Desk, observe, situation
 from trader_cli.phases.record import Decided, record
 from trader_cli.schemas.decision import Decision
 from trader_cli.schemas.planner import Plan
-from trader_cli.schemas.question import Agent, Question
+from trader_cli.schemas.question import Agent
 from trader_cli.schemas.situation import Situation, TradingState
 
 
 def plan(desk: Desk, trace_id: str) -> Decision[Plan]:
     """Begin a trace. A stop, an unsettled order or a bad window give OBSERVE without asking a model."""
     now = desk.clock.now()
-    seen = observe(desk, trace_id, now)
-    where = situation(desk, seen, now)
+    where = situation(desk, observe(desk, trace_id, now), now)
     cause = no_question(where)
-    asked = None if cause else ask(desk.minds.planner, planner.question(where, trace_id), planner.read)
-    chosen = asked.record if asked else None
-    return record(
-        desk,
-        Decided(
-            Agent.PLANNER,
-            trace_id,
-            now,
-            payload=chosen or planner.observe(where),
-            seen=seen,
-            asked=asked,
-            cause=cause or (asked.cause if asked else None),
-        ),
-    )
-
-
-def question(desk: Desk, trace_id: str) -> Question:
-    """What the planner would be asked now, were nothing in the way."""
-    now = desk.clock.now()
-    return planner.question(situation(desk, observe(desk, trace_id, now), now), trace_id)
+    asked = None
+    if cause is None:
+        asked = ask(desk.minds.planner, planner.question(where, trace_id), planner.read)
+        cause = asked.cause
+    chosen = (asked.record if asked else None) or planner.observe(where)
+    return record(desk, Decided(Agent.PLANNER, trace_id, where, chosen, asked, cause))
 
 
 def no_question(where: Situation) -> str | None:

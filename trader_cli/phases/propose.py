@@ -9,7 +9,7 @@ from trader_cli.phases.plan import no_question
 from trader_cli.phases.record import Decided, record
 from trader_cli.schemas.decision import Decision
 from trader_cli.schemas.planner import Plan
-from trader_cli.schemas.question import Agent, Question
+from trader_cli.schemas.question import Agent
 from trader_cli.schemas.trader import Proposal
 
 
@@ -18,30 +18,11 @@ def propose(desk: Desk, plan: Decision[Plan]) -> Decision[Proposal]:
     if done := desk.ledger.proposal_of(plan.id):
         return done
     now = desk.clock.now()
-    seen = seen_by(desk, plan.observation_id, plan.trace_id, now)
-    where = situation(desk, seen, now)
-    cause = no_question(where) or (None if plan.payload.mode == "TRADE" else f"OBSERVE: {plan.cause or 'the plan'}")
+    where = situation(desk, seen_by(desk, plan.observation_id, plan.trace_id, now), now)
+    cause = no_question(where) or (None if plan.payload.mode == "TRADE" else plan.cause or "the plan is OBSERVE")
     asked = None
     if cause is None:
         asked = ask(desk.minds.trader, trader.question(where, plan.payload, plan.trace_id), trader.read)
         cause = asked.cause
-    return record(
-        desk,
-        Decided(
-            Agent.TRADER,
-            plan.trace_id,
-            now,
-            payload=(asked.record if asked else None) or trader.hold(plan.payload, cause or ""),
-            seen=seen,
-            asked=asked,
-            cause=cause,
-            plan_id=plan.id,
-        ),
-    )
-
-
-def question(desk: Desk, plan: Decision[Plan]) -> Question:
-    """What the trader would be asked now."""
-    now = desk.clock.now()
-    where = situation(desk, seen_by(desk, plan.observation_id, plan.trace_id, now), now)
-    return trader.question(where, plan.payload, plan.trace_id)
+    chosen = (asked.record if asked else None) or trader.hold(plan.payload, cause or "")
+    return record(desk, Decided(Agent.TRADER, plan.trace_id, where, chosen, asked, cause, plan_id=plan.id))

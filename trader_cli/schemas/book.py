@@ -39,7 +39,10 @@ class Balances:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The book marked to a price. `peak` is the highest equity so far; `drift_*` is exchange less book."""
+    """The book marked to a price.
+
+    `peak` is the highest equity so far; `drift_*` is exchange less book, None when that could not be asked.
+    """
 
     id: int | None
     trace_id: str | None
@@ -50,5 +53,5 @@ class Snapshot:
     unrealized: Decimal
     equity: Decimal
     peak: Decimal
-    drift_base: Decimal
-    drift_quote: Decimal
+    drift_base: Decimal | None
+    drift_quote: Decimal | None

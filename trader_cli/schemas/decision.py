@@ -8,6 +8,9 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+OPERATOR = "operator"
+"""The source of a decision that a person made: a flatten. It passes a stop, and nothing else that binds a SELL."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
@@ -57,6 +60,7 @@ class Decision(Generic[T]):
             fallback (a model failed; `cause` says how), operator.
         wake_at: for plans, when the next cycle is due.
         review: for verdicts, the law's word.
+        upstream: what could not be reached while it was made; said once, not kept.
     """
 
     id: int
@@ -72,3 +76,5 @@ class Decision(Generic[T]):
     prompt_sha256: str | None
     wake_at: int | None
     review: Review | None
+    model_call_id: int | None = None
+    upstream: str | None = None

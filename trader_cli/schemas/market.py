@@ -72,6 +72,10 @@ class Defect:
     at: int | None = None
 
 
+UNAVAILABLE = "unavailable"
+"""The kind of defect of what could not be fetched."""
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """The checked candles a decision may see: closed, ascending, on the grid; or the defects that forbid it.
@@ -89,6 +93,11 @@ class Window:
     defects: tuple[Defect, ...]
     price: Decimal | None
     age_ms: int | None
+
+    @property
+    def unavailable(self) -> str | None:
+        """What the exchange did not give, in its words; None when it gave all."""
+        return next((defect.detail for defect in self.defects if defect.kind == UNAVAILABLE), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +130,7 @@ class Features:
 class Observation:
     """What was seen at `at`, as the ledger keeps it: the window, its features, where we stood.
 
-    `id` is None until the ledger has it.
+    `id` is None until the ledger has it; balances are None when the account could not be read.
     """
 
     id: int | None
@@ -129,8 +138,8 @@ class Observation:
     at: int
     window: Window
     features: Features
-    quote_balance: Decimal
-    base_balance: Decimal
+    quote_balance: Decimal | None
+    base_balance: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ class Answer:
         status: `ok`, or why there is no usable text (`refused`, `incomplete`, `failed`, `unavailable`).
         text: the raw reply; None when there was none.
         error: what went wrong, for a person.
+        source: what the ledger calls a decision of this model: `openai` or `rules`.
     """
 
     model: str
@@ -65,3 +66,4 @@ class Answer:
     attempt: int = 1
     request_id: str | None = None
     error: str | None = None
+    source: str = "openai"

@@ -6,6 +6,7 @@ enough, in memory that does not grow with the ledger.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import cast
@@ -45,6 +46,14 @@ def first_id(db: sqlite3.Connection, table: str, link: int) -> int | None:
     return low
 
 
+MARK_CHARS = 8
+
+
+def marks(hashes: list[bytes]) -> str:
+    """The beginning of each row's hash, one after the other: enough to say which row was changed."""
+    return "".join(one.hex()[:MARK_CHARS] for one in hashes)
+
+
 def broken_links(db: sqlite3.Connection, columns: Columns, ledger_id: str, since: int) -> Iterator[str]:
     """What does not fit from link `since` on: rows changed, missing or without a link, links changed or missing."""
     since = max(1, since)
@@ -52,24 +61,44 @@ def broken_links(db: sqlite3.Connection, columns: Columns, ledger_id: str, since
     walkers = {table: _Walker(rows_since(db, table, columns[table], since), last) for table in CHAINED}
     row = db.execute("SELECT hash FROM audit_chain WHERE seq = ?", (since - 1,)).fetchone()
     prev, expected = str(row[0]) if row else audit.GENESIS, since
-    for seq, rows, rows_sha256, prev_hash, head in db.execute(
-        "SELECT seq, rows, rows_sha256, prev_hash, hash FROM audit_chain WHERE seq >= ? ORDER BY seq", (since,)
+    for seq, count, rows_sha256, marks_json, prev_hash, head in db.execute(
+        "SELECT seq, rows, rows_sha256, marks_json, prev_hash, hash FROM audit_chain WHERE seq >= ? ORDER BY seq",
+        (since,),
     ):
-        hashes = [audit.row_hash(table, one) for table in CHAINED for one in walkers[table].take(seq)]
+        rows = {table: list(walkers[table].take(seq)) for table in CHAINED}
+        hashes = {table: [audit.row_hash(table, one) for one in found] for table, found in rows.items()}
+        flat = [one for table in CHAINED for one in hashes[table]]
         if seq != expected:
             yield f"link {expected} is missing"
         elif prev_hash != prev:
             yield f"link {seq} does not stand on link {seq - 1}"
-        elif rows != len(hashes):
-            yield f"link {seq} sealed {rows} rows, {len(hashes)} are there"
-        elif audit.rows_hash(hashes) != rows_sha256:
-            yield f"a row of link {seq} was changed"
-        elif audit.link_hash(ledger_id, seq, rows, rows_sha256, prev_hash) != head:
+        elif count != len(flat) or audit.rows_hash(flat) != rows_sha256:
+            yield from _differences(seq, rows, hashes, marks_json)
+        elif audit.link_hash(ledger_id, seq, count, rows_sha256, prev_hash) != head:
             yield f"link {seq} was changed"
         prev, expected = head, seq + 1
     for table, walker in walkers.items():
         for one in walker.rest():
             yield f"{table} {one['id']} belongs to no link"
+
+
+def _differences(
+    seq: int, rows: Mapping[str, list[Row]], hashes: Mapping[str, list[bytes]], marks_json: str
+) -> Iterator[str]:
+    """Which rows of a link are not as they were sealed."""
+    sealed = json.loads(marks_json)
+    named = 0
+    for table, found in rows.items():
+        first, marked = sealed.get(table, [0, ""])
+        before = {first + n: marked[n * MARK_CHARS :][:MARK_CHARS] for n in range(len(marked) // MARK_CHARS)}
+        now = {int(str(row["id"])): one.hex()[:MARK_CHARS] for row, one in zip(found, hashes[table], strict=True)}
+        for row_id in sorted(before.keys() | now.keys()):
+            if before.get(row_id) != now.get(row_id):
+                named += 1
+                how = "is gone" if row_id not in now else "was added" if row_id not in before else "was changed"
+                yield f"{table} {row_id} {how} (link {seq})"
+    if not named:
+        yield f"the rows of link {seq} are not as they were sealed"
 
 
 class _Walker:

@@ -23,10 +23,16 @@ class Signals:
         self._notice = notice
         self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
+    @property
+    def name(self) -> str | None:
+        """The signal that came, if one did."""
+        return None if self.received is None else signal.Signals(self.received).name
+
     def install(self) -> None:
-        """Take the signals over. Only the main thread may."""
+        """Take the signals over, but those that are ignored on purpose (nohup). Only the main thread may."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._handle)
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         del frame

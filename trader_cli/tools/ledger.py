@@ -21,11 +21,11 @@ from trader_cli.core.moments import Moment, day_start, iso, parse_iso
 from trader_cli.schemas.book import Book, Snapshot
 from trader_cli.schemas.decision import Decision
 from trader_cli.schemas.judge import Verdict
-from trader_cli.schemas.market import Candle, Defect, Features, Observation, Window
+from trader_cli.schemas.market import Candle, Costs, Defect, Features, Market, Observation, Window
 from trader_cli.schemas.order import Side
 from trader_cli.schemas.planner import Plan
 from trader_cli.schemas.question import Agent, Answer, Question
-from trader_cli.schemas.situation import History, Owner, TradingState
+from trader_cli.schemas.situation import History, Limits, Owner, TradingState
 from trader_cli.schemas.trader import Proposal
 from trader_cli.tools import chain
 from trader_cli.tools.orders import OrderStore, missing
@@ -41,6 +41,7 @@ from trader_cli.tools.rows import (
     read_snapshot,
     review_document,
     storable,
+    terms_text,
 )
 from trader_cli.tools.store import Transaction
 
@@ -134,8 +135,8 @@ class Ledger(OrderStore):
             age_ms=window.age_ms,
             features_json=dumps({name: getattr(seen.features, name) for name in seen.features.__slots__}),
             defects_json=dumps([{"kind": d.kind, "detail": d.detail, "at": d.at} for d in window.defects]),
-            balance_quote=text(seen.quote_balance),
-            balance_base=text(seen.base_balance),
+            balance_quote=None if seen.quote_balance is None else text(seen.quote_balance),
+            balance_base=None if seen.base_balance is None else text(seen.base_balance),
         )
         self._observation = replace(seen, id=row_id)
         return self._observation
@@ -154,7 +155,7 @@ class Ledger(OrderStore):
                 candle = Candle(parse_iso(row[0]), *map(Decimal, row[2:]))
                 self._bars[candle.opened_at] = _Bar(int(row[1]), candle, tuple(row[2:]))
 
-    def observation(self, row_id: int, timeframe_ms: int) -> Observation:
+    def observation(self, row_id: int | None, timeframe_ms: int) -> Observation:
         """An observation with the candles it saw, as they stood then."""
         if self._observation is not None and self._observation.id == row_id:
             return self._observation
@@ -174,7 +175,8 @@ class Ledger(OrderStore):
             age_ms=row[6],
         )
         features = Features(**json.loads(row[7]))
-        self._observation = Observation(row_id, row[1], parse_iso(row[0]), window, features, dec(row[9]), dec(row[10]))
+        held = [None if value is None else dec(value) for value in row[9:11]]
+        self._observation = Observation(row_id, row[1], parse_iso(row[0]), window, features, *held)
         return self._observation
 
     def _candles_seen(self, first_at: str | None, last_at: str | None, link: int) -> tuple[Candle, ...]:
@@ -209,6 +211,7 @@ class Ledger(OrderStore):
             attempt=answer.attempt,
             prompt_sha256=sha256,
             facts_json=dumps(question.facts),
+            max_output_tokens=question.max_output_tokens,
             status=answer.status,
             reply=None if answer.text is None else storable(answer.text),
             error=None if answer.error is None else storable(answer.error),
@@ -222,10 +225,16 @@ class Ledger(OrderStore):
         )
         return row_id, sha256
 
-    def log_decision(
-        self, tx: Transaction, agent: Agent, decision: Decision[Any], model_call_id: int | None
-    ) -> Decision[Any]:
-        """A plan, proposal or verdict; returns it with its id and wall time."""
+    def log_terms(self, tx: Transaction, market: Market, costs: Costs, limits: Limits) -> str:
+        """The trading rules, costs and limits a decision was made under, once each; returns their hash."""
+        terms_json = terms_text(market, costs, limits)
+        sha256 = text_sha256(terms_json)
+        if not self.db.execute("SELECT 1 FROM terms WHERE sha256 = ?", (sha256,)).fetchone():
+            tx.insert("terms", sha256=sha256, terms_json=terms_json)
+        return sha256
+
+    def log_decision(self, tx: Transaction, agent: Agent, decision: Decision[Any], terms: str | None) -> Decision[Any]:
+        """A plan, proposal or verdict, under the terms of that hash; returns it with its id and wall time."""
         row_id = tx.insert(
             "decisions",
             ts_utc=iso(decision.at),
@@ -237,8 +246,9 @@ class Ledger(OrderStore):
             source=decision.source,
             cause=decision.cause,
             observation_id=decision.observation_id,
-            model_call_id=model_call_id,
+            model_call_id=decision.model_call_id,
             prompt_sha256=decision.prompt_sha256,
+            terms_sha256=terms,
             law_json=None if decision.review is None else dumps(review_document(decision.review)),
             wake_at=None if decision.wake_at is None else iso(decision.wake_at),
         )
@@ -247,6 +257,10 @@ class Ledger(OrderStore):
     def decision(self, row_id: int) -> tuple[Agent, Decision[Any]]:
         """One decision by id. Raises NotFoundError."""
         return self._one_decision("id = ?", row_id) or missing(f"decision {row_id}")
+
+    def has_decision(self, row_id: int) -> bool:
+        """Whether there is a decision of that id."""
+        return bool(self.db.execute("SELECT 1 FROM decisions WHERE id = ?", (row_id,)).fetchone())
 
     def newest_plan(self) -> Decision[Plan] | None:
         """The newest plan: the newest trace begins with it."""
@@ -334,8 +348,8 @@ class Ledger(OrderStore):
             deposits_usdt=text(book.deposits),
             fees_usdt=text(book.fees),
             peak_usdt=text(snapshot.peak),
-            drift_usdt=text(snapshot.drift_quote),
-            drift_btc=text(snapshot.drift_base),
+            drift_usdt=None if snapshot.drift_quote is None else text(snapshot.drift_quote),
+            drift_btc=None if snapshot.drift_base is None else text(snapshot.drift_base),
         )
 
     def last_snapshot(self) -> Snapshot | None:
@@ -379,12 +393,23 @@ class Ledger(OrderStore):
         return Owner(policy_id, {})
 
 
+_NAMES = {
+    "mode": "MODE",
+    "exchange": "EXCHANGE_ID",
+    "symbol": "SYMBOL",
+    "timeframe": "TIMEFRAME",
+    "market": "MARKET",
+    "paper_balance": "PAPER_BALANCE_USDT",
+}
+"""What an operator calls the things a ledger is pinned to."""
+
+
 def _same_identity(found: dict[str, str], wanted: dict[str, str], path: Path | None) -> None:
     for key, value in wanted.items():
         if found.get(key) != value:
             other = f"{(path or Path('agent.db')).with_suffix('')}-{_slug(value)}.db"
             raise ConfigError(
-                f'this ledger is for {key} "{found.get(key)}", the settings say "{value}"',
+                f'this ledger is for {_NAMES.get(key, key)} "{found.get(key)}", the settings say "{value}"',
                 f'Use a ledger of its own: --db "{other}", or change the setting back.',
             )
 

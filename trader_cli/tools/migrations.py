@@ -20,6 +20,7 @@ CHAINED = (
     "meta",
     "events",
     "prompts",
+    "terms",
     "candles",
     "observations",
     "model_calls",
@@ -42,8 +43,15 @@ CREATE TABLE audit_chain (
   wall_ts TEXT NOT NULL,
   rows INTEGER NOT NULL,
   rows_sha256 TEXT NOT NULL,
+  marks_json TEXT NOT NULL CHECK(json_valid(marks_json)),
   prev_hash TEXT NOT NULL,
   hash TEXT NOT NULL UNIQUE
+) STRICT;
+CREATE TABLE terms (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  sha256 TEXT NOT NULL UNIQUE,
+  terms_json TEXT NOT NULL CHECK(json_valid(terms_json)),
+  {_OURS}
 ) STRICT;
 CREATE TABLE meta (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -92,8 +100,8 @@ CREATE TABLE observations (
   age_ms INTEGER,
   features_json TEXT NOT NULL CHECK(json_valid(features_json)),
   defects_json TEXT NOT NULL CHECK(json_valid(defects_json)),
-  balance_quote TEXT NOT NULL,
-  balance_base TEXT NOT NULL,
+  balance_quote TEXT,
+  balance_base TEXT,
   {_OURS}
 ) STRICT;
 CREATE TABLE model_calls (
@@ -105,6 +113,7 @@ CREATE TABLE model_calls (
   attempt INTEGER NOT NULL,
   prompt_sha256 TEXT NOT NULL REFERENCES prompts(sha256),
   facts_json TEXT NOT NULL CHECK(json_valid(facts_json)),
+  max_output_tokens INTEGER NOT NULL,
   status TEXT NOT NULL,
   reply TEXT,
   error TEXT,
@@ -130,7 +139,8 @@ CREATE TABLE decisions (
   cause TEXT,
   observation_id INTEGER REFERENCES observations(id),
   model_call_id INTEGER REFERENCES model_calls(id),
-  prompt_sha256 TEXT,
+  prompt_sha256 TEXT REFERENCES prompts(sha256),
+  terms_sha256 TEXT REFERENCES terms(sha256),
   law_json TEXT CHECK(law_json IS NULL OR json_valid(law_json)),
   wake_at TEXT,
   {_OURS},
@@ -223,8 +233,8 @@ CREATE TABLE portfolio (
   deposits_usdt TEXT NOT NULL,
   fees_usdt TEXT NOT NULL,
   peak_usdt TEXT NOT NULL,
-  drift_usdt TEXT NOT NULL,
-  drift_btc TEXT NOT NULL,
+  drift_usdt TEXT,
+  drift_btc TEXT,
   {_OURS}
 ) STRICT;
 CREATE TABLE memory (

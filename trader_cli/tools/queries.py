@@ -85,6 +85,17 @@ def trace(ledger: Ledger, trace_id: str) -> dict[str, list[Row]]:
     return by_trace
 
 
+def question_of(ledger: Ledger, model_call_id: int | None) -> Row | None:
+    """The exact question behind a decision, as it was put; None when no model was asked."""
+    found = _rows(
+        ledger,
+        "SELECT c.agent, c.model, p.prompt, c.facts_json, p.schema_json, c.max_output_tokens FROM model_calls AS c "
+        "JOIN prompts AS p ON p.sha256 = c.prompt_sha256 WHERE c.id = ?",
+        (model_call_id,),
+    )
+    return found[0] if found else None
+
+
 def prompts(ledger: Ledger, hashes: set[str]) -> list[Row]:
     """The prompts with these hashes."""
     marks = ",".join("?" * len(hashes))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 
 from trader_cli.core.decimals import dec, text
@@ -12,15 +14,16 @@ from trader_cli.core.moments import Moment, parse_iso
 from trader_cli.schemas.book import Book, Snapshot
 from trader_cli.schemas.decision import Decision, Review, Ruling
 from trader_cli.schemas.judge import Verdict
-from trader_cli.schemas.market import Candle
+from trader_cli.schemas.market import Candle, Costs, Market
 from trader_cli.schemas.order import Fill
 from trader_cli.schemas.planner import Plan
 from trader_cli.schemas.question import Agent
+from trader_cli.schemas.situation import Limits
 from trader_cli.schemas.trader import Proposal
 
 DECISIONS = (
     "SELECT id, ts_utc, agent, trace_id, payload_json, plan_id, proposal_id, source, cause, observation_id, "
-    "prompt_sha256, law_json, wake_at, wall_ts FROM decisions"
+    "prompt_sha256, law_json, wake_at, wall_ts, model_call_id FROM decisions"
 )
 
 SNAPSHOTS = (
@@ -34,6 +37,13 @@ FILLS = (
 )
 
 _PAYLOADS: dict[Agent, Any] = {Agent.PLANNER: Plan, Agent.TRADER: Proposal, Agent.JUDGE: Verdict}
+
+
+@lru_cache(maxsize=16)
+def terms_text(market: Market, costs: Costs, limits: Limits) -> str:
+    """What a decision was made under, as JSON: every decimal as text."""
+    terms = {"market": asdict(market), "costs": asdict(costs), "limits": asdict(limits)}
+    return json.dumps(terms, default=text, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
 
 
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode
@@ -61,12 +71,15 @@ def read_decision(row: tuple[Any, ...]) -> tuple[Agent, Decision[Any]]:
         prompt_sha256=row[10],
         wake_at=None if row[12] is None else parse_iso(row[12]),
         review=None if row[11] is None else read_review(json.loads(row[11])),
+        model_call_id=row[14],
     )
 
 
 def read_snapshot(row: tuple[Any, ...]) -> Snapshot:
     """A row of `SNAPSHOTS` as a record."""
-    return Snapshot(row[0], row[1], parse_iso(row[2]), row[3], Book(*map(dec, row[4:10])), *map(dec, row[10:]))
+    drifts = [None if value is None else dec(value) for value in row[14:16]]
+    book = Book(*map(dec, row[4:10]))
+    return Snapshot(row[0], row[1], parse_iso(row[2]), row[3], book, *map(dec, row[10:14]), *drifts)
 
 
 def read_fill(row: tuple[Any, ...]) -> Fill:

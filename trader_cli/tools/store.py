@@ -6,6 +6,7 @@ A reader opens `mode=ro` and never creates anything. Every commit appends one li
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -39,6 +40,7 @@ class Transaction:
         self._db = db
         self._columns = columns
         self._hashes: dict[str, list[bytes]] = {}
+        self._first: dict[str, int] = {}
         self.seq = seq
         self.wall_ts = wall_ts
 
@@ -55,6 +57,7 @@ class Transaction:
         )
         row_id = int(cursor.lastrowid or 0)
         row = {column: row_id if column == "id" else values.get(column) for column in columns}
+        self._first.setdefault(table, row_id)
         self._hashes.setdefault(table, []).append(audit.row_hash(table, row))
         return row_id
 
@@ -65,9 +68,11 @@ class Transaction:
             return prev_hash
         total = audit.rows_hash(ordered)
         head = audit.link_hash(ledger_id, self.seq, len(ordered), total, prev_hash)
+        marks = {table: [first, chain.marks(self._hashes[table])] for table, first in self._first.items()}
         self._db.execute(
-            "INSERT INTO audit_chain (seq, wall_ts, rows, rows_sha256, prev_hash, hash) VALUES (?,?,?,?,?,?)",
-            (self.seq, self.wall_ts, len(ordered), total, prev_hash, head),
+            "INSERT INTO audit_chain (seq, wall_ts, rows, rows_sha256, marks_json, prev_hash, hash) "
+            "VALUES (?,?,?,?,?,?,?)",
+            (self.seq, self.wall_ts, len(ordered), total, json.dumps(marks), prev_hash, head),
         )
         return head
 
@@ -97,10 +102,7 @@ class Store:
         Raises LedgerError (corrupt, newer, not writable) or BusyError.
         """
         with errors(path):
-            try:
-                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            except OSError as error:
-                raise LedgerError(f'cannot make the folder "{path.parent}": {error.strerror}') from error
+            make_folder(path)
             with FileLock(lock_path(path), wait_secs, f'the ledger "{path}"'):
                 db = _connect(path, "rwc")
                 try:
@@ -118,7 +120,7 @@ class Store:
     @classmethod
     def open_reader(cls, path: Path, wall: Callable[[], Moment]) -> Self:
         """Open for reading; NotFoundError when there is no ledger. Creates nothing."""
-        if not path.is_file():
+        if not exists(path):
             raise NotFoundError(f'no ledger at "{path}"', "Make one: trader cycle")
         with errors(path):
             db = _connect(path, "ro")
@@ -252,6 +254,24 @@ class Store:
         return chain.broken_links(self.db, self._columns, self.ledger_id, since)
 
 
+def exists(path: Path) -> bool:
+    """Whether there is a file. Raises LedgerError when nobody may look."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise LedgerError(f'cannot look at "{path}": {error.strerror}', "Check who owns the folder.") from error
+
+
+def make_folder(path: Path) -> None:
+    """Make the ledger's folder, for its owner only. Raises LedgerError."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise LedgerError(
+            f'cannot make the folder "{path.parent}": {error.strerror}', "Choose another with --db."
+        ) from error
+
+
 def lock_path(path: Path) -> Path:
     """The writer lock's file."""
     return path.with_name(path.name + ".lock")
@@ -276,6 +296,8 @@ def errors(path: Path | None) -> Iterator[None]:
         words = str(error)
         if "locked" in words or "busy" in words:
             raise BusyError(f"{where} is locked by another program", "Close it there, then try again.") from error
+        if "not a database" in words:
+            raise LedgerError(f"{where} is not a trader ledger", "Name another file with --db.") from error
         if "full" in words:
             raise LedgerError(f"no space left to write {where}", "Free some space; then: trader recover") from error
         if "readonly" in words or "unable to open" in words:
@@ -284,9 +306,14 @@ def errors(path: Path | None) -> Iterator[None]:
 
 
 def _check_ours(db: sqlite3.Connection, path: Path, empty_is_ours: bool = True) -> None:
-    """Raise LedgerError for another program's file or a newer ledger, before anything is written to it."""
+    """Raise LedgerError for another program's file or a newer ledger, before anything is written to it.
+
+    For a reader an empty file is no ledger: NotFoundError.
+    """
     names = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
-    if "audit_chain" not in names and (names or not empty_is_ours):
+    if not names and not empty_is_ours:  # its first writer is about to fill it, or died before it could
+        raise NotFoundError(f'no ledger at "{path}" yet', "Make one: trader cycle")
+    if names and "audit_chain" not in names:
         raise LedgerError(f'"{path}" is not a trader ledger', "Name another file with --db.")
     migrations.check_version(db)
 

@@ -30,16 +30,17 @@ CYCLES = (
     Column("trace_id", "TRACE", brief=lambda value: value[:8]),
     Column("mode", "MODE", gives_way=4),
     Column("action", "ACTION"),
-    Column("qty", "QTY", number=True),
+    Column("qty", "QTY", number=True, brief=lambda value: "-" if value == "0" else value),
     Column("confidence", "CONF", number=True, brief=_confidence, gives_way=7),
-    Column("policy", "POLICY", gives_way=2),
+    Column("policy", "POLICY", gives_way=3),
     Column("verdict", "VERDICT"),
-    Column("order_state", "ORDER", gives_way=5),
+    Column("order_state", "ORDER", gives_way=6),
     Column("filled", "FILLED", number=True, gives_way=8),
-    Column("price", "PRICE", number=True, brief=_price, gives_way=3),
-    Column("equity", "EQUITY", number=True, brief=_money, gives_way=6),
-    Column("why", "WHY", fills=True, gives_way=1),
+    Column("price", "PRICE", number=True, brief=_price, gives_way=1),
+    Column("equity", "EQUITY", number=True, brief=_money, gives_way=2),
+    Column("why", "WHY", fills=True, gives_way=5),
 )
+"""What gives way first on a narrow terminal has the highest number; a pipe gets all of it."""
 
 
 def trace_lines(whole: dict[str, list[dict[str, Any]]], chain: Rows, prompts: Rows) -> list[str]:

@@ -83,6 +83,7 @@ class Output:
         self.quiet = quiet
         self.color = color
         self.closed = False
+        self.failed = False
         self._passing = 0
 
     def passing(self, text: str) -> None:
@@ -167,10 +168,11 @@ class Output:
         except BrokenPipeError:
             self.closed = True
         except OSError as error:
-            raise TraderError(
-                f"the output could not be written: {error.strerror}",
-                "What the command did stands in the ledger; look with: trader ledger show",
-            ) from error
+            self.closed = self.failed = True
+            self.warn(
+                f"the output could not be written: {error.strerror}. What the command did stands in the ledger; "
+                "look with: trader ledger show"
+            )
 
     @property
     def width(self) -> int | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from trader_cli.core.accounting import average_price
@@ -14,7 +17,6 @@ from trader_cli.schemas.judge import Verdict
 from trader_cli.schemas.market import Observation
 from trader_cli.schemas.order import Fill, Order, OrderState
 from trader_cli.schemas.planner import Plan
-from trader_cli.schemas.question import Question
 from trader_cli.schemas.trader import Proposal
 
 
@@ -23,25 +25,14 @@ def short(trace_id: str) -> str:
     return trace_id[:8]
 
 
-def question_document(question: Question) -> dict[str, Any]:
-    """The exact question, as the model gets it."""
-    return {
-        "agent": question.agent.value,
-        "prompt": question.prompt,
-        "facts": question.facts,
-        "schema_name": question.schema_name,
-        "answer_schema": question.schema,
-        "max_output_tokens": question.max_output_tokens,
-    }
-
-
-def question_lines(question: Question) -> list[str]:
-    """The question for a person to read."""
-    lines = [f"Question to the {question.agent.value.lower()} (at most {question.max_output_tokens} tokens)"]
-    lines += [f"  {line}" for line in question.prompt.splitlines()]
-    for name, value in question.facts.items():
-        lines.append(f"  {name:<18} {_json(value)}")
-    return lines
+def question_lines(question: Mapping[str, Any] | None, cause: str | None) -> list[str]:
+    """The exact question for a person to read, or why none was put."""
+    if question is None:
+        return [f"No question is put to a model: {cause or 'the law decides alone'}"]
+    lines = [f"Question to the {question['agent'].lower()} (at most {question['max_output_tokens']} tokens)"]
+    lines += [f"  {line}" for line in question["prompt"].splitlines()]
+    lines += [f"  {name:<18} {json.dumps(value)}" for name, value in question["facts"].items()]
+    return [*lines, f"  answer schema      {json.dumps(question['schema'])}"]
 
 
 def observation_document(seen: Observation | None) -> dict[str, Any] | None:
@@ -266,8 +257,8 @@ def snapshot_document(taken: Snapshot, dry_run: bool) -> dict[str, Any]:
         "unrealized_pnl": text(taken.unrealized),
         "fees": text(book.fees),
         "peak_equity": text(taken.peak),
-        "drift_base": text(taken.drift_base),
-        "drift_quote": text(taken.drift_quote),
+        "drift_base": taken.drift_base,
+        "drift_quote": taken.drift_quote,
     }
 
 
@@ -276,12 +267,17 @@ def snapshot_lines(taken: Snapshot) -> list[str]:
     book = taken.book
     base, _, quote = taken.symbol.partition("/")
     gain = taken.equity - book.deposits
+    drift = f"  drift       {_drift(taken.drift_base)} {base}  {_drift(taken.drift_quote)} {quote} (exchange less book)"
     return [
         f"Snapshot {iso(taken.at)}  equity {brief(taken.equity)} {quote} ({gain:+.4f})",
         f"  holds       {brief(book.quote)} {quote} + {text(book.base)} {base} @ {text(taken.mark_price)}",
         f"  profit      realized {brief(book.realized)}  unrealized {brief(taken.unrealized)}  fees {brief(book.fees)}",
-        f"  drift       {brief(taken.drift_base)} {base}  {brief(taken.drift_quote)} {quote} (exchange less book)",
+        drift,
     ]
+
+
+def _drift(value: Decimal | None) -> str:
+    return "not known" if value is None else brief(value)
 
 
 def _head(what: str, decision: Decision[Any]) -> str:
@@ -299,9 +295,3 @@ def _market_line(seen: Observation | None) -> list[str]:
     ma20 = "-" if features.ma20 is None else f"{features.ma20:.8g}"
     price = "-" if window.price is None else text(window.price)
     return [f"  market      {price}  RSI {rsi}  MA20 {ma20}  candle {age}  {window.source}"]
-
-
-def _json(value: Any) -> str:
-    import json
-
-    return json.dumps(value)

@@ -55,7 +55,7 @@ class RulesModel:
         else:
             payload = _judge(facts)
         said = json.dumps(payload, separators=(",", ":"), allow_nan=False)
-        return Answer(model=self.name, status="ok", text=said)
+        return Answer(model=self.name, status="ok", text=said, source="rules")
 
     def _plan(self, facts: Facts, trace_id: str) -> Payload:
         features = _features(facts)

@@ -1,0 +1,1 @@
+"""What things cost: `python -m tests.bench` (or `make bench`) measures and prints; it asserts nothing."""

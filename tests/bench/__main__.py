@@ -1,0 +1,209 @@
+"""Start-up and memory of the daily commands, cycles per second, where their time goes, and the ledger's own figures.
+
+This process starts the measured ones and stays small, because Linux counts its memory as theirs
+until they have loaded their own program. Figures of one run compare; those of two days may not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+WINDOW = ROOT.parent / "shared" / "data" / "windows" / "BINANCE_BTCUSDT_5m_crash_20210519.csv"
+
+REPEATS = 5
+CYCLES = 500
+PROFILED = 150
+BARS = 30_000
+
+COLD = (("--version",), ("--help",), ("status",), ("ledger", "show"), ("cycle",))
+
+Row = tuple[str, str, str]
+
+INSIDE = {
+    "versions": """
+import sqlite3, trader_cli
+say([trader_cli.__version__, sqlite3.sqlite_version])
+""",
+    "loop": """
+run(["plan", "--dry-run", "-q", "--db", folder + "/none.db"])
+began = time.perf_counter()
+run(["loop", "--cycles", cycles, "--speed", "fast", "-q", "--db", folder + "/" + name])
+say(time.perf_counter() - began)
+""",
+    "layers": """
+import cProfile, pstats
+run(["plan", "--dry-run", "-q", "--db", folder + "/none.db"])
+profile = cProfile.Profile()
+profile.runcall(run, ["loop", "--cycles", cycles, "--speed", "fast", "-q", "--db", folder + "/" + name])
+def layer(function):
+    path = function[0].replace("\\\\", "/")
+    if "/trader_cli/" in path:
+        return path.rpartition("/trader_cli/")[2].partition("/")[0].removesuffix(".py")
+    if "/site-packages/" in path:
+        return path.rpartition("/site-packages/")[2].partition("/")[0].removesuffix(".py")
+    return "sqlite3" if "sqlite3" in path + function[2] else "" if path == "~" else "python library"
+spent = {}
+for function, (_, _, own, _, callers) in pstats.Stats(profile).stats.items():
+    if layer(function):
+        spent[layer(function)] = spent.get(layer(function), 0) + own
+        continue
+    for caller, (_, _, part, _) in callers.items():  # a built-in's time belongs to whoever called it
+        name = layer(caller) or "python library"
+        spent[name] = spent.get(name, 0) + part
+say(spent)
+""",
+    "verify": """
+from pathlib import Path
+from typing import Any
+from trader_cli.tools.clock import wall_now
+from trader_cli.tools.ledger import Ledger
+from trader_cli.tools.verification import verify
+import jsonschema
+ledger = Ledger.open_reader(Path(folder) / name, wall_now)
+began = time.perf_counter()
+checks = verify(ledger)
+took = time.perf_counter() - began
+say([next(check.checked for check in checks if check.name == "foreign keys"), took])
+""",
+    "bars": """
+from decimal import Decimal
+from trader_cli.tools.markets.simulated import SimulatedMarket
+market = SimulatedMarket("BTC/USDT", 300_000, 7, Decimal("0.01"))
+first, bars, began = market.start(1), 0, time.perf_counter()
+while bars < int(cycles):
+    bars += 1000
+    market.closed(1000, first + bars * 300_000)
+say(bars / (time.perf_counter() - began))
+""",
+}
+"""Programs that measure themselves. Each says one JSON value."""
+
+OPENING = """
+import json, sys, time
+from trader_cli.main import run
+folder, name, cycles = sys.argv[1:]
+def say(value):
+    print(json.dumps(value))
+"""
+
+
+def main() -> None:
+    """Measure and print."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="trader-bench-") as folder:
+        for title, rows in (
+            ("This machine", machine(folder)),
+            (f"Start-up, whole process (median of {REPEATS})", cold(folder)),
+            (f"Warm cycles (loop --speed fast, {CYCLES} cycles)", warm(folder)),
+            (f"Where a cycle's time goes (cProfile over {PROFILED} cycles; it exaggerates Python)", layers(folder)),
+            ("Ledger and market", ledger(folder)),
+        ):
+            print(f"\n{title}")
+            for what, figure, more in rows:
+                print(f"  {what:<26} {figure:>14}  {more}".rstrip(), flush=True)
+    print(f"\nMeasured in {time.monotonic() - began:.0f} s.")
+
+
+def machine(folder: str) -> Iterator[Row]:
+    """What the figures were taken on."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
+        cpu = names[0] if names else cpu
+    load = f"load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    version, sqlite = inside("versions", folder)
+    yield "cpu", f"{os.cpu_count()} cores", f"{cpu}  {load}"
+    yield "system", platform.system(), platform.release()
+    yield "python", platform.python_version(), platform.python_implementation()
+    yield "sqlite", str(sqlite), ""
+    yield "trader", str(version), ""
+
+
+def cold(folder: str) -> Iterator[Row]:
+    """Wall time and peak memory of whole processes."""
+    process(folder, "cycle")
+    for words in COLD:
+        taken = [process(folder, *words) for _ in range(REPEATS)]
+        secs, peak = (statistics.median(column) for column in zip(*taken, strict=True))
+        yield " ".join(words), f"{secs:.2f} s", f"{peak / 1e6:.0f} MB"
+
+
+def warm(folder: str) -> Iterator[Row]:
+    """Cycles per second."""
+    for name, market in markets():
+        secs = float(inside("loop", folder, f"{name}.db", CYCLES, market))
+        yield name, f"{CYCLES / secs:.0f} cycles/s", f"{1000 * secs / CYCLES:.1f} ms each"
+
+
+def layers(folder: str) -> Iterator[Row]:
+    """The shares of our packages and of what they use."""
+    for name, market in markets():
+        spent = inside("layers", folder, f"{name}-profiled.db", PROFILED, market)
+        total = sum(spent.values())
+        yield name, f"{1000 * total / PROFILED:.1f} ms", "each, with the profiler at work"
+        for layer, secs in sorted(spent.items(), key=lambda item: -item[1]):
+            if secs / total > 0.005:
+                yield f"  {layer}", f"{100 * secs / total:.0f} %", f"{1000 * secs / PROFILED:.2f} ms"
+
+
+def ledger(folder: str) -> Iterator[Row]:
+    """Bytes a cycle leaves, rows proved per second, bars made per second."""
+    for name, _ in markets():
+        path = Path(folder) / f"{name}.db"
+        yield f"bytes, {name}", f"{path.stat().st_size / CYCLES:.0f}", "per cycle, candles and indexes included"
+    rows, secs = inside("verify", folder, "simulated.db")
+    yield "ledger verify", f"{rows / secs:.0f} rows/s", f"{rows} rows in {secs:.2f} s"
+    yield "simulated market", f"{float(inside('bars', folder, cycles=BARS)):.0f} bars/s", ""
+
+
+def markets() -> Iterator[tuple[str, str]]:
+    """The simulated market, and a recorded one if its file is at hand."""
+    yield "simulated", "simulated"
+    if WINDOW.exists():
+        yield "recorded", str(WINDOW)
+
+
+def environment(market: str = "simulated") -> dict[str, str]:
+    """Nobody's settings: the rules trade, on paper."""
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")}
+    return {**kept, "PYTHONPATH": str(ROOT), "AGENTS": "rules", "TRADER_ENV_FILE": "none", "MARKET": market}
+
+
+def process(folder: str, *words: str) -> tuple[float, int]:
+    """Seconds and peak bytes of one `trader` process."""
+    command = [sys.executable, "-m", "trader_cli.main", "--db", f"{folder}/cold.db", *words]
+    quiet = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+    began = time.perf_counter()
+    pid = os.posix_spawn(command[0], command, environment(), file_actions=quiet)
+    _, status, used = os.wait4(pid, 0)
+    secs = time.perf_counter() - began
+    if status:
+        raise SystemExit(f"trader {' '.join(words)} ended with {os.waitstatus_to_exitcode(status)}")
+    return secs, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def inside(program: str, folder: str, name: str = "", cycles: int = 0, market: str = "simulated") -> Any:
+    """What a program that measures itself says."""
+    done = subprocess.run(
+        [sys.executable, "-c", OPENING + INSIDE[program], folder, name, str(cycles)],
+        env=environment(market), capture_output=True, encoding="utf-8", check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+if __name__ == "__main__":
+    main()
