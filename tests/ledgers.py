@@ -170,6 +170,13 @@ def ledger_at(path: Path, cycles: int = CYCLES) -> Path:
     return path
 
 
+def left_by_a_killed_writer(path: Path, folder: Path) -> Path:
+    """A copy of an open ledger and its log, as a SIGKILL leaves them. Another process copies, for SQLite's locks."""
+    folder.mkdir()
+    subprocess.run(["cp", path, path.with_name(path.name + "-wal"), folder], check=True)
+    return folder / path.name
+
+
 @contextmanager
 def plain(path: Path) -> Iterator[sqlite3.Connection]:
     """The file as another program opens it: no lock of ours, no checks, every statement its own transaction."""

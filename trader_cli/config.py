@@ -145,7 +145,9 @@ class Settings(BaseSettings):
     market: Annotated[str | None, _like(_MARKET, 'simulated, live or the path of a ".csv" file')] = _set(
         "Where paper prices come from: simulated, or a .csv file of recorded bars; unset means simulated."
     )
-    simulated_seed: Annotated[int, _whole(0, 2**31 - 1)] = _set("Which simulated market; equal seeds, equal prices.", 7)
+    simulated_seed: Annotated[int, _whole(0, 2**31 - 1)] = _set(
+        "Which simulated market; equal seeds, equal prices.", 11
+    )
     ohlcv_limit: Annotated[int, _whole(100, 1000)] = _set("Bars an agent sees, 100 to 1000.", 200)
     agents: Agents = _set(
         "Who thinks: rules (offline, free), or auto: rules as long as there is no model's key.", "auto"

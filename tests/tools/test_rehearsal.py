@@ -13,6 +13,7 @@ import pytest
 from tests.ledgers import (
     Mute,
     ledger_at,
+    left_by_a_killed_writer,
     one,
     plain,
     reading,
@@ -109,6 +110,22 @@ def test_a_rehearsal_beside_a_running_loop_sees_its_newest_rows_and_changes_no_b
             rehearsed = essence(played(desk))
         assert (sha256_from_afar(path), sha256_from_afar(log)) == before
         assert essence(played(running)) == rehearsed
+
+
+def test_a_rehearsal_of_a_ledger_whose_writer_was_killed_sees_its_log_and_leaves_it_as_it_is(
+    path: Path, tmp_path: Path
+) -> None:
+    with scripted_desk(path) as running:
+        played(running)
+        copy = left_by_a_killed_writer(path, tmp_path / "copy")
+        head = running.ledger.head
+    log = copy.with_name("agent.db-wal")
+    before = sha256(copy), sha256(log)
+    assert log.stat().st_size > 0
+    with scripted_desk(copy, dry_run=True) as desk:
+        assert desk.ledger.head == head
+        played(desk)
+    assert (sha256(copy), sha256(log)) == before
 
 
 def test_a_rehearsal_needs_no_lock(path: Path) -> None:

@@ -10,7 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.ledgers import ledger_at, one, plain, rows, scripted_desk, sha256, tampering, wall
+from tests.ledgers import (
+    ledger_at,
+    left_by_a_killed_writer,
+    one,
+    plain,
+    rows,
+    scripted_desk,
+    sha256,
+    tampering,
+    wall,
+)
 from trader_cli.core.errors import BusyError, LedgerError, NotFoundError
 from trader_cli.phases.cycle import cycle
 from trader_cli.tools.migrations import CHAINED
@@ -261,6 +271,22 @@ def test_a_reader_changes_no_byte_and_leaves_at_most_sqlites_own_empty_files(pat
     assert names(path.parent) <= {"agent.db", "agent.db-wal", "agent.db-shm"}
     log = path.with_name("agent.db-wal")
     assert not log.exists() or log.stat().st_size == 0
+
+
+def test_a_reader_of_a_ledger_whose_writer_was_killed_sees_its_log_and_leaves_it_as_it_is(
+    path: Path, store: Store, tmp_path: Path
+) -> None:
+    note(store)
+    copy = left_by_a_killed_writer(path, tmp_path / "copy")
+    log = copy.with_name("agent.db-wal")
+    before = sha256(copy), sha256(log)
+    assert log.stat().st_size > 0
+    with closing(Store.open_reader(copy, wall)) as reader:
+        assert reader.head == store.head
+        assert list(reader.broken_links()) == []
+    assert (sha256(copy), sha256(log)) == before
+    with closing(Store.open_writer(copy, wall)) as writer:
+        assert writer.head == store.head
 
 
 @pytest.mark.parametrize("missing", ["agnet.db", "nowhere/agent.db", "folder"])

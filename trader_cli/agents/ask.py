@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from trader_cli.agents.reading import UnreadableError, parse
+from trader_cli.core.hostile import storable
 from trader_cli.core.ports import Model
 from trader_cli.schemas.market import UNAVAILABLE
 from trader_cli.schemas.question import Answer, Question
@@ -34,13 +35,8 @@ def ask(model: Model, question: Question, read: Callable[[Any], T]) -> Asked[T]:
     answer = model.answer(question)
     if answer.status != "ok" or answer.text is None:
         cause = f"{answer.model} {answer.status}" + (f": {answer.error}" if answer.error else "")
-        return Asked(question, answer, None, _plain(cause))
+        return Asked(question, answer, None, storable(cause)[:300])
     try:
         return Asked(question, answer, read(parse(answer.text)), None)
     except UnreadableError as error:
-        return Asked(question, answer, None, _plain(f"{answer.model}: {error}"))
-
-
-def _plain(words: str) -> str:
-    """A cause that can be written down anywhere: a lone surrogate or NUL of a stranger's error becomes an escape."""
-    return words.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")[:300]
+        return Asked(question, answer, None, storable(f"{answer.model}: {error}")[:300])

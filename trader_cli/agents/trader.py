@@ -51,19 +51,20 @@ def question(situation: Situation, plan: Plan, trace_id: str) -> Question:
     return Question(Agent.TRADER, trace_id, PROMPT, facts, "proposal", WIRE, MAX_OUTPUT_TOKENS)
 
 
-def room(situation: Situation, plan: Plan) -> dict[str, str]:
-    """The most that the law would let through now, either way, and the least that makes sense."""
-    price = situation.observation.window.price
-    market = situation.market
+def room(situation: Situation, plan: Plan) -> dict[str, Any]:
+    """The most that the law would let through either way, what keeps a BUY back, the least that makes sense."""
+    price, market, held = situation.observation.window.price, situation.market, situation.book.base
+    nothing = {"max_buy": "0", "max_sell": "0", "blocked_by": [], "min_qty": text(market.min_qty)}
     if price is None:
-        return {"max_buy": "0", "max_sell": "0", "min_qty": text(market.min_qty), "step": text(market.step)}
+        return {**nothing, "step": text(market.step)}
     ask = Proposal("BUY", market.max_qty, plan.strategies[0].policy_id, "", 1.0)
     case = Case(situation, plan, ask, price, price)
-    held = situation.book.base
-    sell = replace(case, proposal=replace(ask, action="SELL", qty=held))
+    buy = review(case)
+    sell = review(replace(case, proposal=replace(ask, action="SELL", qty=held)))
     return {
-        "max_buy": text(review(case).allowed),
-        "max_sell": text(review(sell).allowed) if held > ZERO else "0",
+        "max_buy": text(buy.allowed),
+        "max_sell": text(sell.allowed),
+        "blocked_by": [] if buy.allowed > ZERO else [name for name in buy.violations if name != "minimum"],
         "min_qty": text(smallest_qty(market, price, held)),
         "step": text(market.step),
     }

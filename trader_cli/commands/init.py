@@ -94,7 +94,7 @@ def _make_folder(folder: Path) -> None:
 
 def _write(path: Path, text: str, say: Callable[[str], None]) -> None:
     """Write the file for its owner's eyes only, in one step; what was there before is kept beside it."""
-    fresh, kept = path.with_name(f"{path.name}.new"), path.with_name(f"{path.name}.bak")
+    fresh, kept = path.with_name(f"{path.name}.new"), _free(path.with_name(f"{path.name}.bak"))
     try:
         fresh.unlink(missing_ok=True)
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
@@ -108,6 +108,12 @@ def _write(path: Path, text: str, say: Callable[[str], None]) -> None:
         raise ConfigError(
             f'cannot write "{path}": {error.strerror}', "name another file with --env-file PATH"
         ) from error
+
+
+def _free(path: Path) -> Path:
+    """The first of `x`, `x2`, `x3` … that is not taken: an old file may hold the only copy of a key."""
+    names = (path.with_name(f"{path.name}{number}" if number > 1 else path.name) for number in range(1, 1000))
+    return next(name for name in names if not name.exists())
 
 
 def _tell(g: Globals, path: Path, text: str, chosen: dict[str, str], dry_run: bool) -> None:

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from trader_cli.commands.desks import finish
-from trader_cli.commands.options import DryRun, Globals, command
+from trader_cli.commands.options import DryRun, Globals, Reason, command
 from trader_cli.core.errors import NotFoundError, UsageError
 from trader_cli.phases.recover import set_state
 from trader_cli.schemas.situation import TradingState
 from trader_cli.wiring import Bench, at_desk, stop_file
-
-Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is recorded.")]
 
 
 @command

@@ -5,12 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from trader_cli.commands.desks import finish
-from trader_cli.commands.options import DryRun, Globals, command
+from trader_cli.commands.options import DryRun, Globals, Reason, command
 from trader_cli.config import Settings
 from trader_cli.core.errors import BusyError, ConfigError, TraderError
 from trader_cli.core.moments import iso
@@ -18,8 +15,6 @@ from trader_cli.phases.recover import note_stop
 from trader_cli.schemas.book import Snapshot
 from trader_cli.tools.stopfile import StopFile
 from trader_cli.wiring import Bench, at_desk, ledger_path, stop_file
-
-Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is recorded.")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,12 @@ def floor_to(value: Decimal, step: Decimal) -> Decimal:
     return MONEY.multiply(steps, step)
 
 
+def ceil_to(value: Decimal, step: Decimal) -> Decimal:
+    """Round up to a whole number of steps; for values of zero or more."""
+    floor = floor_to(value, step)
+    return floor if floor >= value else MONEY.add(floor, step)
+
+
 def percent(value: Decimal, pct: Decimal) -> Decimal:
     """`pct` percent of `value`, exact."""
     return MONEY.multiply(value, MONEY.multiply(pct, Decimal("0.01")))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from trader_cli.core import accounting
-from trader_cli.core.decimals import MONEY, ZERO, add, brief, floor_to, mul, percent, round_up, sub
+from trader_cli.core.decimals import MONEY, ZERO, add, brief, ceil_to, floor_to, mul, percent, round_up, sub
 from trader_cli.schemas.decision import Review, Ruling
 from trader_cli.schemas.market import Market
 from trader_cli.schemas.planner import Plan
@@ -105,13 +105,8 @@ def smallest_qty(market: Market, price: Decimal, held: Decimal = ZERO) -> Decima
         return market.max_qty
     step = market.step or FINEST
     floor_price = sub(price, percent(price, NOTIONAL_MARGIN_PCT))
-    least = _ceil_to(max(market.min_qty, step, MONEY.divide(market.min_notional, floor_price)), step)
-    return max(least, _ceil_to(MONEY.divide(sub(least, held), kept), step))
-
-
-def _ceil_to(value: Decimal, step: Decimal) -> Decimal:
-    floor = floor_to(value, step)
-    return floor if floor >= value else add(floor, step)
+    least = ceil_to(max(market.min_qty, step, MONEY.divide(market.min_notional, floor_price)), step)
+    return max(least, ceil_to(MONEY.divide(sub(least, held), kept), step))
 
 
 def sellable_after(market: Market, price: Decimal, qty: Decimal, held: Decimal) -> bool:

@@ -20,7 +20,7 @@ class TradingState(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The operator's limits. Amounts in quote; None or 0 means no such limit.
+    """The operator's limits. Amounts in quote; None means no such limit.
 
     Attributes:
         deposit_cap: the most that may be put into the market, or None where the cap is not in force.

@@ -17,6 +17,7 @@ from trader_cli.core import accounting
 from trader_cli.core.audit import text_sha256
 from trader_cli.core.decimals import dec, text
 from trader_cli.core.errors import ConfigError, NotFoundError
+from trader_cli.core.hostile import storable
 from trader_cli.core.moments import Moment, day_start, iso, parse_iso
 from trader_cli.schemas.book import Book, Snapshot
 from trader_cli.schemas.decision import Decision
@@ -40,7 +41,6 @@ from trader_cli.tools.rows import (
     read_fill,
     read_snapshot,
     review_document,
-    storable,
     terms_text,
 )
 from trader_cli.tools.store import Transaction

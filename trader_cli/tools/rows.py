@@ -120,8 +120,3 @@ def read_review(document: dict[str, Any]) -> Review:
         Ruling(**{**rule, "before": dec(rule["before"]), "after": dec(rule["after"])}) for rule in document["rules"]
     )
     return Review(dec(document["allowed"]), dec(document["price"]), rulings)
-
-
-def storable(words: str) -> str:
-    """Hostile text as SQLite can keep it: NUL and lone surrogates become visible escapes."""
-    return words.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")

@@ -96,7 +96,7 @@ def _decision(decision: dict[str, Any]) -> list[str]:
     if law:
         for rule in law["rules"]:
             lines.append(
-                f"  {'ok' if rule['ok'] else 'NO'}  {rule['name']:<15} {rule['value']}  (needs {rule['limit']})"
+                f"  {'ok' if rule['ok'] else 'NO'}  {rule['name']:<15} {rule['value']}  (limit: {rule['limit']})"
             )
     return lines
 

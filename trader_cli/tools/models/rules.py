@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Any
 
-from trader_cli.core.decimals import ZERO, add, brief, dec, div, floor_to, percent, text
+from trader_cli.core.decimals import ZERO, brief, ceil_to, dec, div, floor_to, percent, text
 from trader_cli.core.policies import within_bounds
 from trader_cli.core.ports import Ids
 from trader_cli.core.regimes import Regime, explore_ratio, falling, ranking, regime, tuned
@@ -148,7 +148,7 @@ def _room(facts: Facts) -> _Room | None:
     least, step = _money(room.get("min_qty")), _money(room.get("step"))
     if max_buy is None or max_sell is None or least is None or not step:
         return None
-    least = max(_ceil_to(least, step), step)
+    least = max(ceil_to(least, step), step)
     return _Room(floor_to(min(max_buy, MAX_QTY), step), floor_to(min(max_sell, MAX_QTY), step), least, step)
 
 
@@ -198,7 +198,9 @@ def _enter(facts: Facts, room: _Room, signals: list[Payload], planned: list[str]
     if edge <= costs:
         return _hold(planned, f"edge below costs: {edge:.1f} of {costs:.1f} bp; {_said(best)}", best["policy_id"])
     if size < room.least:
-        return _hold(planned, f"room {brief(room.max_buy)} below the least order {brief(room.least)}; {_said(best)}")
+        blocked = ", ".join(map(str, _items(_mapping(facts.get("room")).get("blocked_by"))))
+        why = f"the law: {blocked}" if blocked else f"least order {brief(room.least)}"
+        return _hold(planned, f"room {brief(room.max_buy)}, {why}; {_said(best)}")
     return _order("BUY", size, best["policy_id"], f"{_said(best)}; edge {edge:.0f} bp", _confidence(best))
 
 
@@ -267,7 +269,7 @@ def _judge(facts: Facts) -> Payload:
         return _verdict("REJECT", None, broken, "there is no order, or the law's word is missing")
     if action == "BUY" and ratio is None:
         return _verdict("REJECT", None, broken, "volatility_ratio is unknown: no BUY")
-    least = max(_ceil_to(least, step), step)
+    least = max(ceil_to(least, step), step)
     qty = floor_to(min(asked, allowed, MAX_QTY), step)
     if qty < least:
         return _verdict("REJECT", None, broken, f"allowed {brief(allowed)} is below the least {brief(least)}")
@@ -338,9 +340,3 @@ def _policy(item: Facts) -> str | None:
 def _words(value: object) -> str:
     """Printable ASCII on one line."""
     return "".join(c if " " <= c <= "~" else " " for c in value) if isinstance(value, str) else ""
-
-
-def _ceil_to(value: Decimal, step: Decimal) -> Decimal:
-    """Round up to a whole number of steps."""
-    floor = floor_to(value, step)
-    return floor if floor == value else add(floor, step)

@@ -1,0 +1,8 @@
+"""Text from strangers: a model, an exchange, an error message."""
+
+from __future__ import annotations
+
+
+def storable(words: str) -> str:
+    """Hostile text as SQLite can keep it: NUL and lone surrogates become visible escapes."""
+    return words.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")
