@@ -1,7 +1,7 @@
 """Ledgers for the tests: one grown through the whole desk and copied for each test; and how a stranger edits one.
 
-The minds are scripted by the name of the trace, so that few cycles hold every kind of row (orders that
-fill whole and in part, revised and refused ones, replies that cannot be used) whatever the policies are.
+The minds are scripted, so that few cycles hold every kind of row (orders that fill whole and in part,
+revised and refused ones, replies that cannot be used) whatever the policies are.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from trader_cli.wiring import Bench, open_desk
 
 CYCLES = 28
 WALL = parse_iso("2026-11-25T12:00:00Z")
+FIVE = 300_000
 STRATEGIES = [{"policy_id": "ma_trend", "params": {"fast": 9, "slow": 34}}]
 
 
@@ -45,53 +46,66 @@ def wall() -> Moment:
     return WALL
 
 
+SCORE = (
+    "buy",
+    "hold",
+    "buy half",
+    "sell some",
+    "observe",
+    "prose",
+    "buy",
+    "sell all",
+    "hold",
+    "buy",
+    "sell some",
+    "hold",
+)
+"""What the scripted minds do in one bar after the other, over and over."""
+
+
 class Script:
-    """A mind that trades often. What it says follows from the trace's name and the facts, never from earlier calls."""
+    """A mind that trades often. What it says follows from the time of the market and the facts, not from earlier calls."""
 
     name = "rules"
 
     def answer(self, question: Question) -> Answer:
-        dice = int(question.trace_id[:8], 16)
+        step = SCORE[parse_iso(question.facts["now"]) // FIVE % len(SCORE)]
         if question.agent is Agent.PLANNER:
             said: dict[str, Any] = {
-                "mode": "TRADE" if dice % 10 else "OBSERVE",
+                "mode": "OBSERVE" if step == "observe" else "TRADE",
                 "explore_ratio": 0.25,
                 "next_wakeup_secs": 300,
                 "strategies": STRATEGIES,
             }
+        elif step == "prose":
+            return Answer(self.name, "ok", "I would rather say nothing.")
         elif question.agent is Agent.TRADER:
-            if dice % 11 == 1:
-                return Answer(self.name, "ok", "I would rather say nothing.")
-            said = self._propose(question.facts, dice)
+            said = self._propose(question.facts["room"], *step.split())
         else:
-            said = self._judge(question.facts, dice)
+            said = self._judge(question.facts["law"], half=step.endswith("half"))
         return Answer(self.name, "ok", json.dumps(said))
 
     @staticmethod
-    def _propose(facts: dict[str, Any], dice: int) -> dict[str, Any]:
-        room = facts["room"]
-        buy, sell, step = dec(room["max_buy"]), dec(room["max_sell"]), dec(room["step"])
-        action = ("BUY", "SELL", "HOLD")[dice % 3] if sell else ("BUY", "HOLD")[dice % 2]
-        share = Decimal(1) if action == "SELL" and dice % 4 == 0 else Decimal("0.04")
-        qty = floor_to(mul(sell if action == "SELL" else buy, share), step)
+    def _propose(room: dict[str, str], verb: str, much: str = "") -> dict[str, Any]:
+        most = dec(room["max_sell"] if verb == "sell" else room["max_buy"])
+        share = {"sell all": Decimal(1), "sell some": Decimal("0.3")}.get(f"{verb} {much}", Decimal("0.04"))
+        qty = floor_to(mul(most, share), dec(room["step"])) if verb != "hold" else Decimal(0)
         return {
-            "action": action if qty else "HOLD",
-            "qty": text(qty) if action != "HOLD" else "0",
+            "action": verb.upper() if qty else "HOLD",
+            "qty": text(qty),
             "policy_id": "ma_trend",
-            "hypothesis": f"the dice say {dice % 12}",
+            "hypothesis": f"it is time to {verb}",
             "confidence": 0.625,
         }
 
     @staticmethod
-    def _judge(facts: dict[str, Any], dice: int) -> dict[str, Any]:
-        law = facts["law"]
-        half = floor_to(mul(dec(law["allowed_qty"]), Decimal("0.5")), dec(law["step"]))
-        revise = dice % 5 == 0 and half >= dec(law["min_qty"])
+    def _judge(law: dict[str, str], half: bool) -> dict[str, Any]:
+        qty = floor_to(mul(dec(law["allowed_qty"]), Decimal("0.5")), dec(law["step"]))
         return {
-            "decision": "REVISE" if revise else "APPROVE",
-            "revised_qty": text(half) if revise else None,
-            "violations": ["size"] if revise else [],
-            "notes": "half of it" if revise else "as proposed",
+            "decision": "REVISE" if half else "APPROVE",
+            "revised_qty": text(qty) if half else None,
+            "violations": ["size"] if half else [],
+            "notes": "half of it" if half else "as proposed",
         }
 
 

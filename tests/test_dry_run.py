@@ -32,7 +32,7 @@ WRITING: tuple[tuple[str, ...], ...] = (
 )
 """Every command that writes."""
 
-NEEDS_A_PARENT = {"propose": 8, "judge": 8, "execute": 8, "resume": 8}
+NEEDS_A_LEDGER = {"propose": 8, "judge": 8, "execute": 8, "recover": 8, "resume": 8}
 """What has nothing to rehearse where there is no ledger."""
 
 
@@ -66,7 +66,7 @@ def test_a_dry_run_over_a_ledger_changes_no_byte(measured: Forks) -> None:
 @pytest.mark.parametrize("words", WRITING, ids=" ".join)
 def test_a_dry_run_without_a_ledger_makes_none(words: tuple[str, ...], quick: Forks) -> None:
     done = quick(*words, "--dry-run", "--db", "new/folder/x.db")
-    assert done.code == NEEDS_A_PARENT.get(words[0], 0), done.stderr
+    assert done.code == NEEDS_A_LEDGER.get(words[0], 0), done.stderr
     assert list(quick.folder.iterdir()) == []
 
 
@@ -97,7 +97,7 @@ def test_the_question_of_a_dry_run_is_the_one_asked_right_after(
     facts, prompt, schema = rows(LEDGER, call + "ON p.sha256 = m.prompt_sha256 WHERE m.agent = ?", agent)[0]
     assert asked["facts"] == json.loads(facts)
     assert asked["prompt"] == prompt
-    assert asked["answer_schema"] == json.loads(schema)
+    assert asked["schema"] == json.loads(schema)
     for line in prompt.splitlines():
         assert line in shown.stdout, "people see the whole prompt too"
     for name in asked["facts"]:

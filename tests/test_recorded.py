@@ -11,6 +11,7 @@ import pytest
 from tests import test_crash
 from tests.conftest import ROOT
 from tests.test_crash import Child, Forks, assert_books_in_order, one, rows
+from trader_cli.core.moments import span_ms
 
 quick = test_crash.quick
 
@@ -56,7 +57,7 @@ def test_a_recorded_market_is_traded_to_its_end(name: str, quick: Forks) -> None
 
     last_bar = (WINDOWS / name).read_text(encoding="ascii").splitlines()[-1].split(",")[0]
     newest = one(ledger, "SELECT strftime('%s', max(ts_utc)) FROM decisions")
-    spacing = int(one(ledger, "SELECT value FROM meta WHERE key = 'timeframe'").removesuffix("s")) * 1000
+    spacing = span_ms(one(ledger, "SELECT value FROM meta WHERE key = 'timeframe'"))
     assert 0 <= int(last_bar) - int(newest) * 1000 < max(spacing, 3_600_000), (
         "to the last bar that an order could fill at"
     )
@@ -107,7 +108,7 @@ def test_a_ledger_refuses_another_file_even_of_the_same_name(quick: Forks) -> No
     mine.write_text("\n".join(lines[:-1]) + "\n", encoding="ascii")
     refused = quick("cycle")
     assert refused.code == 3
-    assert "this ledger is for market" in refused.stderr
+    assert "this ledger is for MARKET" in refused.stderr
     assert "--db" in refused.stderr
 
 

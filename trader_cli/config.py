@@ -27,7 +27,7 @@ DEFAULT = "default"
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,40}|[a-z_][a-z0-9_]{0,40}", re.ASCII)
 _DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
 _URL = re.compile(r"https?://[^\s@]+", re.ASCII)
-_SYMBOL = re.compile(r"[A-Z0-9]{1,20}/[A-Z0-9]{1,20}", re.ASCII)
+_SYMBOL = re.compile(r"([A-Z0-9]{1,20})/(?!\1$)[A-Z0-9]{1,20}", re.ASCII)
 _MODEL = re.compile(r"(?!sk-)[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}", re.ASCII)
 _MARKET = re.compile(r"simulated|live|.+\.csv(\.gz)?")
 _PLACEHOLDER = re.compile(
@@ -112,8 +112,9 @@ Timeframe = Literal["1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h
 Trading = Literal["run", "reduce", "halt"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
-Amount = Annotated[Decimal, _number("0", above=True)]
-MaybeAmount = Annotated[Decimal | None, _number("0", above=True)]
+MOST = "1000000000000"
+Amount = Annotated[Decimal, _number("0", MOST, above=True)]
+MaybeAmount = Annotated[Decimal | None, _number("0", MOST, above=True)]
 Percent = Annotated[Decimal, _number("0", "100")]
 ModelName = Annotated[str | None, _like(_MODEL, "a model's name")]
 Key = Annotated[SecretStr | None, BeforeValidator(_key)]
@@ -292,6 +293,18 @@ def load_settings(
     """
     text = "" if env_file is None else _read(env_file)
     return settings_from(text, str(env_file), environ, options)
+
+
+def ledger_name(env_file: Path | None, environ: Mapping[str, str]) -> str:
+    """DB_PATH as far as it can be made out although something else is wrong with the settings."""
+    if environ.get("DB_PATH"):
+        return environ["DB_PATH"]
+    try:
+        given, _ = _from_text("" if env_file is None else _read(env_file), str(env_file))
+    except ConfigError:
+        given = {}
+    found = given.get("DB_PATH")
+    return found.text if found is not None and found.text else str(FIELDS["db_path"].default)
 
 
 def settings_from(

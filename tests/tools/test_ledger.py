@@ -160,7 +160,8 @@ def test_a_pin_to_the_same_settings_writes_nothing_and_keeps_the_ledgers_name(le
 @pytest.mark.parametrize("key", IDENTITY)
 def test_a_pin_to_other_settings_is_refused_names_both_and_writes_nothing(ledger: Ledger, key: str) -> None:
     head = ledger.head
-    with pytest.raises(ConfigError, match=f'this ledger is for {key} "{IDENTITY[key]}", the settings say "Other/9"'):
+    setting = {"mode": "MODE", "exchange": "EXCHANGE_ID", "symbol": "SYMBOL", "market": "MARKET"}[key]
+    with pytest.raises(ConfigError, match=f'is for {setting} "{IDENTITY[key]}", the settings say "Other/9"'):
         ledger.pin("a-ledger", IDENTITY | {key: "Other/9"}, Decimal(1000), NOON)
     assert ledger.head == head
 
@@ -170,7 +171,7 @@ def test_a_pin_to_other_settings_is_refused_names_both_and_writes_nothing(ledger
     [
         ({"symbol": "ETH/USDT"}, "agent-eth-usdt.db"),
         ({"simulated_seed": 8}, "agent-simulated-8.db"),
-        ({"timeframe": "1h"}, "agent-3600s.db"),
+        ({"timeframe": "1h"}, "agent-1h.db"),
         ({"paper_balance_usdt": Decimal("12.5")}, "agent-12-5.db"),
     ],
 )
@@ -357,11 +358,10 @@ def test_a_fact_that_is_not_a_number_is_never_written(ledger: Ledger) -> None:
 
 def test_decisions_of_all_three_agents_come_back_equal_and_by_their_lineage(ledger: Ledger) -> None:
     observation = logged(ledger, seen((bar(NOON - FIVE),)))
-    plan = log(
-        ledger,
-        Agent.PLANNER,
-        decided(PLAN, wake_at=NOON + FIVE, observation_id=observation.id, prompt_sha256="ab" * 32),
-    )
+    with ledger.transaction() as tx:
+        call_id, prompt = ledger.log_call(tx, QUESTION, Answer("m", "ok", "{}"), NOON)
+    asked: dict[str, Any] = {"observation_id": observation.id, "model_call_id": call_id, "prompt_sha256": prompt}
+    plan = log(ledger, Agent.PLANNER, decided(PLAN, wake_at=NOON + FIVE, **asked))
     proposal = log(ledger, Agent.TRADER, decided(BUY, NOON + 1, plan_id=plan.id, source="openai"))
     verdict = log(
         ledger, Agent.JUDGE, decided(REVISE, NOON + 2, proposal_id=proposal.id, review=REVIEW, source="operator")

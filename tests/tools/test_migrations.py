@@ -230,7 +230,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_as_it_was(tmp_path: Path
     path.write_text("Dear Sir or Madam,\n" * 300)
     before = sha256(path)
     for opener in (Store.open_writer, Store.open_reader):
-        with pytest.raises(LedgerError, match="is damaged: file is not a database"):
+        with pytest.raises(LedgerError, match="is not a trader ledger"):
             opener(path, wall)
     assert sha256(path) == before
 

@@ -174,7 +174,7 @@ def test_a_rehearsal_of_a_ledger_with_an_order_that_stays_unknown_is_blocked_by_
 def test_a_rehearsal_refuses_settings_of_another_ledger(path: Path) -> None:
     before = sha256(path)
     with (
-        pytest.raises(ConfigError, match='this ledger is for symbol "BTC/USDT"'),
+        pytest.raises(ConfigError, match='this ledger is for SYMBOL "BTC/USDT"'),
         open_desk(settings(path, symbol="ETH/USDT"), Bench(dry_run=True)),
     ):
         pass
@@ -193,7 +193,7 @@ def test_a_rehearsal_of_a_ledger_of_another_schema_is_refused(path: Path) -> Non
 def test_what_is_no_ledger_cannot_be_rehearsed(tmp_path: Path) -> None:
     path = tmp_path / "letter.txt"
     path.write_text("Dear Sir or Madam,\n" * 300)
-    with pytest.raises(LedgerError, match="is damaged"):
+    with pytest.raises(LedgerError, match="is not a trader ledger"):
         rehearse(path, wall)
 
 

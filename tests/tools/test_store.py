@@ -100,7 +100,8 @@ def test_no_program_can_replace_a_row_through_its_id_or_any_other_unique_column(
 def test_a_link_of_the_chain_cannot_be_forged_in_place_of_another(path: Path) -> None:
     with plain(path) as db, pytest.raises(sqlite3.IntegrityError, match="audit_chain is append-only: that row exists"):
         db.execute(
-            "INSERT OR REPLACE INTO audit_chain SELECT seq, wall_ts, rows, rows_sha256, prev_hash, 'x' FROM audit_chain"
+            "INSERT OR REPLACE INTO audit_chain (seq, wall_ts, rows, rows_sha256, marks_json, prev_hash, hash) "
+            "SELECT seq, wall_ts, rows, rows_sha256, '{}', prev_hash, 'x' FROM audit_chain"
         )
 
 
@@ -380,7 +381,7 @@ def test_a_grown_ledger_has_a_whole_chain(path: Path) -> None:
 
 
 @pytest.mark.parametrize("table", [table for table in CHAINED if table != "meta"])
-def test_an_edited_row_is_found_by_its_link_whatever_the_column(path: Path, table: str) -> None:
+def test_an_edited_row_is_named_whatever_the_column(path: Path, table: str) -> None:
     (row_id,) = one(path, f"SELECT id FROM {table} ORDER BY id DESC LIMIT 1 OFFSET (SELECT count(*) / 2 FROM {table})")  # noqa: S608
     link = link_of(path, table, row_id)
     with plain(path) as db:
@@ -390,7 +391,8 @@ def test_an_edited_row_is_found_by_its_link_whatever_the_column(path: Path, tabl
         for column in editable:
             db.execute("BEGIN")
             db.execute(f"UPDATE {table} SET {column} = coalesce({column}, 0) || '1' WHERE id = ?", (row_id,))  # noqa: S608
-            assert next(Store(db, None, wall).broken_links(since=link)) == f"a row of link {link} was changed"
+            said = next(Store(db, None, wall).broken_links(since=link))
+            assert said == f"{table} {row_id} was changed (link {link})"
             db.execute("ROLLBACK")
 
 
@@ -398,33 +400,30 @@ def test_a_value_that_was_null_and_one_that_became_null_are_found(path: Path) ->
     (decision,) = one(path, "SELECT id FROM decisions WHERE cause IS NULL")
     with tampering(path) as db:
         db.execute("UPDATE decisions SET cause = 'because' WHERE id = ?", (decision,))
-    assert broken(path) == [f"a row of link {link_of(path, 'decisions', decision)} was changed"]
+    assert broken(path) == [f"decisions {decision} was changed (link {link_of(path, 'decisions', decision)})"]
     (event,) = one(path, "SELECT id FROM order_events WHERE exchange_order_id IS NOT NULL")
     with tampering(path) as db:
         db.execute("UPDATE decisions SET cause = NULL WHERE id = ?", (decision,))
         db.execute("UPDATE order_events SET exchange_order_id = NULL WHERE id = ?", (event,))
-    assert broken(path) == [f"a row of link {link_of(path, 'order_events', event)} was changed"]
+    assert broken(path) == [f"order_events {event} was changed (link {link_of(path, 'order_events', event)})"]
 
 
-def test_a_deleted_row_is_found_by_its_link(path: Path) -> None:
+def test_a_deleted_row_is_named(path: Path) -> None:
     (fill, link) = one(path, "SELECT id, link FROM fills ORDER BY id LIMIT 1 OFFSET 9")
-    (sealed,) = one(path, "SELECT rows FROM audit_chain WHERE seq = ?", link)
     with tampering(path) as db:
         db.execute("DELETE FROM fills WHERE id = ?", (fill,))
-    assert broken(path) == [f"link {link} sealed {sealed} rows, {sealed - 1} are there"]
+    assert broken(path) == [f"fills {fill} is gone (link {link})"]
 
 
-def test_a_row_that_was_smuggled_into_a_link_is_found_by_that_link(path: Path) -> None:
-    last, link = one(path, "SELECT max(id), max(link) FROM decisions")
-    (sealed,) = one(path, "SELECT rows FROM audit_chain WHERE seq = ?", link)
+def test_a_row_that_was_smuggled_into_a_link_is_named(path: Path) -> None:
+    (last, link) = one(path, "SELECT max(id), max(link) FROM decisions")
     with tampering(path) as db:
         db.execute(
             "INSERT INTO decisions (ts_utc, agent, payload_json, source, wall_ts, link) "
             "VALUES ('t', 'PLANNER', '{}', 'rules', 'w', ?)",
             (link,),
         )
-    assert broken(path) == [f"link {link} sealed {sealed} rows, {sealed + 1} are there"]
-    assert one(path, "SELECT max(id) FROM decisions") == (last + 1,)
+    assert broken(path) == [f"decisions {last + 1} was added (link {link})"]
 
 
 @pytest.mark.parametrize("link", [10**9, 0, -5])
@@ -441,24 +440,25 @@ def test_a_row_without_an_honest_link_is_named_and_no_other_whatever_id_it_gave_
     assert broken(path) == [f"events {found} belongs to no link"]
 
 
-def test_two_rows_of_one_link_that_changed_places_are_found(path: Path) -> None:
+def test_two_rows_of_one_link_that_changed_places_are_named(path: Path) -> None:
     first, second, link = one(
         path, "SELECT min(id), max(id), link FROM fills GROUP BY link HAVING count(*) > 1 AND min(qty) <> max(qty)"
     )
     with tampering(path) as db:
         swap(db, "fills", first, second)
-    assert broken(path) == [f"a row of link {link} was changed"]
+    assert broken(path) == [f"fills {row_id} was changed (link {link})" for row_id in (first, second)]
 
 
-def test_two_rows_of_different_links_that_changed_places_are_found_at_both(path: Path) -> None:
+def test_two_rows_of_different_links_that_changed_places_are_named(path: Path) -> None:
     (one_id, one_link), (other_id, other_link) = rows(
         path, "SELECT id, link FROM portfolio ORDER BY id LIMIT 2 OFFSET 20"
     )
     with tampering(path) as db:
         swap(db, "portfolio", one_id, other_id)
     assert broken(path) == [
-        f"link {one_link} sealed 1 rows, 0 are there",
-        f"a row of link {other_link} was changed",
+        f"portfolio {one_id} is gone (link {one_link})",
+        f"portfolio {one_id} was added (link {other_link})",
+        f"portfolio {other_id} is gone (link {other_link})",
         f"portfolio {other_id} belongs to no link",
     ]
 
@@ -479,17 +479,35 @@ def test_a_deleted_link_is_named_and_so_are_the_rows_it_sealed(path: Path) -> No
 @pytest.mark.parametrize(
     ("column", "said"),
     [
-        ("rows", "link 100 sealed {rows}7 rows, {rows} are there"),
-        ("rows_sha256", "a row of link 100 was changed"),
+        ("rows", "the rows of link 100 are not as they were sealed"),
+        ("rows_sha256", "the rows of link 100 are not as they were sealed"),
         ("prev_hash", "link 100 does not stand on link 99"),
         ("hash", "link 100 was changed"),
     ],
 )
 def test_an_edited_link_is_named(path: Path, column: str, said: str) -> None:
-    (count,) = one(path, "SELECT rows FROM audit_chain WHERE seq = 100")
     with tampering(path) as db:
         db.execute(f"UPDATE audit_chain SET {column} = {column} || '7' WHERE seq = 100")  # noqa: S608 - our own names
-    assert broken(path)[0] == said.format(rows=count)
+    assert broken(path)[0] == said
+
+
+@pytest.mark.xfail(strict=True, reason="a link's hash leaves out its wall time and its rows' marks")
+@pytest.mark.parametrize(("column", "value"), [("wall_ts", "2001-01-01T00:00:00.000Z"), ("marks_json", "{}")])
+def test_every_other_column_of_a_link_is_sealed_as_well(path: Path, column: str, value: str) -> None:
+    with tampering(path) as db:
+        db.execute(f"UPDATE audit_chain SET {column} = ? WHERE seq = 100", (value,))  # noqa: S608 - our own names
+    assert broken(path)[0] == "link 100 was changed"
+
+
+@pytest.mark.parametrize("marks", ["[]", "7", "{}", '{"decisions":7}', '{"decisions":[1]}', '{"decisions":["x","y"]}'])
+def test_marks_that_were_edited_hide_no_edited_row_and_break_no_check(path: Path, marks: str) -> None:
+    row_id, link = one(path, "SELECT id, link FROM decisions ORDER BY id DESC")
+    with tampering(path) as db:
+        db.execute("UPDATE audit_chain SET marks_json = ? WHERE seq = ?", (marks, link))
+        db.execute("UPDATE decisions SET cause = 'forged' WHERE id = ?", (row_id,))
+    assert any(f"link {link}" in words for words in broken(path))
+    with pytest.raises(LedgerError, match=f"the audit chain is broken: .*link {link}"):
+        Store.open_writer(path, wall)
 
 
 def test_links_that_were_hashed_again_after_an_edit_still_break_at_the_first_honest_link(path: Path) -> None:
@@ -504,7 +522,7 @@ def test_the_chain_of_one_ledger_is_none_in_another(path: Path) -> None:
     with tampering(path) as db:
         db.execute("UPDATE meta SET value = 'another' WHERE key = 'ledger_id'")
     said = broken(path)
-    assert said[0] == "a row of link 1 was changed"
+    assert said[0] == "meta 1 was changed (link 1)"
     assert "link 2 was changed" in said
 
 
@@ -541,7 +559,7 @@ def test_a_writers_start_looks_at_the_newest_links_only_and_verify_at_all(path: 
     with tampering(path) as db:
         db.execute("UPDATE decisions SET cause = 'x' WHERE id = ?", (row_id,))
     Store.open_writer(path, wall).close()
-    assert broken(path) == [f"a row of link {link} was changed"]
+    assert broken(path) == [f"decisions {row_id} was changed (link {link})"]
 
 
 def test_a_chain_walked_from_any_link_on_says_nothing_of_a_whole_ledger(path: Path) -> None:

@@ -36,7 +36,7 @@ def market_facts(situation: Situation) -> dict[str, Any]:
 def position_facts(situation: Situation) -> dict[str, Any]:
     """What we hold, under which policy, and how it stands. Dust that cannot be sold is not held."""
     book, price = situation.book, situation.observation.window.price
-    held = book.base > ZERO and (price is None or sellable(situation.market, price, book.base))
+    held = book.base > ZERO and (price is None or sellable(situation.market, price, book.base, ZERO))
     gain_pct = None
     if held and price is not None and book.cost > ZERO:
         gain_pct = round(float(div(accounting.unrealized(book, price), book.cost)) * 100, 4)

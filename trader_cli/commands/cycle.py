@@ -13,6 +13,7 @@ from trader_cli.core.moments import Moment, iso
 from trader_cli.phases.cycle import cycle as run_cycle
 from trader_cli.phases.cycle import due_at
 from trader_cli.schemas.cycle import Cycle
+from trader_cli.schemas.order import OrderState
 from trader_cli.tools.clock import wall_now
 from trader_cli.views.cycles import cycle_cells, cycle_document, cycle_line
 from trader_cli.wiring import Bench, at_desk, open_reader
@@ -46,8 +47,9 @@ def cycle(g: Globals, if_due: IfDue = False, wait: Wait = 0.0, dry_run: DryRun =
 
 
 def cycle_code(g: Globals, came: Cycle) -> ExitCode:
-    """10 when this cycle's own order is unknown, 5 when the exchange could not be reached."""
-    code = order_code(g, came.execution.order)
+    """10 when this cycle's order is unknown or an older one needs a human, 5 when the exchange was out of reach."""
+    human = next((order for order in came.unsettled if order.state is OrderState.NEEDS_HUMAN), None)
+    code = order_code(g, came.execution.order or human)
     if code is ExitCode.OK and came.upstream is not None:
         g.out.warn(f"{came.upstream}. The cycle was recorded as OBSERVE.")
         return ExitCode.UPSTREAM

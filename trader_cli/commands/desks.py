@@ -145,7 +145,8 @@ def _named(desk: Desk, word: str, agent: Agent) -> Decision[Any]:
     """A decision by id, by a trace's id or the beginning of it, or from a document on stdin (`-`)."""
     if word == "-":
         return _from_stdin(desk, agent)
-    if word.isascii() and word.isdigit() and len(word) < 12 and desk.ledger.has_decision(int(word)):
+    a_number = word.isascii() and word.isdigit() and len(word) < 12
+    if a_number and (len(word) < 4 or desk.ledger.has_decision(int(word))):  # else it may begin a trace's id
         return _of_agent(desk, int(word), agent)
     found = desk.ledger.decision_of(full_trace_id(desk.ledger, word), agent)
     if found is None:

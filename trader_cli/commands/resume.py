@@ -30,12 +30,12 @@ def resume(g: Globals, reason: Reason, dry_run: DryRun = False) -> None:
     else:
         with at_desk(settings, Bench(dry_run=dry_run)) as desk:
             was, cause = desk.state()
-            if not dry_run:
-                file.remove()
             kept, _ = desk.ledger.trading_state()
             if kept is not TradingState.RUN or stopped_by is not None:
                 with desk.ledger.transaction() as tx:
                     set_state(desk, tx, max(kept, was), TradingState.RUN, reason)
+            if not dry_run and file.reason() == stopped_by:  # a stop that came meanwhile stands
+                file.remove()
     document = {"schema": "trader.resume/1", "dry_run": dry_run, "was": was.name, "cause": cause, "reason": reason}
     g.out.record(
         document, [f"Resumed. It was {was.name}: {cause}" if was is not TradingState.RUN else "Nothing was stopped."]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trader_cli.commands.desks import finish
 from trader_cli.commands.options import DryRun, Globals, Reason, command
-from trader_cli.config import Settings
+from trader_cli.config import Settings, ledger_name
 from trader_cli.core.errors import BusyError, ConfigError, TraderError
 from trader_cli.core.moments import iso
 from trader_cli.phases.recover import note_stop
@@ -37,8 +37,7 @@ def stop(g: Globals, reason: Reason = "stopped by the operator", dry_run: DryRun
     try:
         settings = g.settings()
     except ConfigError:
-        if not dry_run:
-            _guessed(g).write(reason)  # a wrong setting elsewhere must not keep the stop away
+        _stop_without_settings(g, reason, dry_run)
         raise
     file = stop_file(settings)
     before = file.reason()
@@ -57,9 +56,12 @@ def stop(g: Globals, reason: Reason = "stopped by the operator", dry_run: DryRun
     finish(g, dry_run)
 
 
-def _guessed(g: Globals) -> StopFile:
-    """The STOP file where the settings would put it, could they be read."""
-    return StopFile(g.db or Path(os.environ.get("DB_PATH") or Settings.model_fields["db_path"].default))
+def _stop_without_settings(g: Globals, reason: str, dry_run: bool) -> None:
+    """A wrong setting must not keep the stop away: write the file where the ledger would be, and say where."""
+    file = StopFile(g.db or Path(ledger_name(g.settings_file(), os.environ)))
+    if not dry_run:
+        file.write(reason)
+        g.out.warn(f'The settings cannot be read; a STOP file was written at "{file.path}".')
 
 
 def _note(g: Globals, settings: Settings, dry_run: bool) -> _Noted:

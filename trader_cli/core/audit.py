@@ -37,9 +37,9 @@ def rows_hash(hashes: Iterable[bytes]) -> str:
     return total.hexdigest()
 
 
-def link_hash(ledger_id: str, seq: int, rows: int, rows_sha256: str, prev_hash: str) -> str:
-    """The hash of link `seq`: what the next link stands on."""
-    head = {"v": VERSION, "ledger": ledger_id, "seq": seq, "rows": rows, "sha256": rows_sha256, "prev": prev_hash}
+def link_hash(ledger_id: str, link: Mapping[str, Value]) -> str:
+    """The hash of a link over all its columns but this one: what the next link stands on."""
+    head = {"v": VERSION, "ledger": ledger_id, **{name: value for name, value in link.items() if name != "hash"}}
     return hashlib.sha256(_dumps(head).encode("ascii")).hexdigest()
 
 

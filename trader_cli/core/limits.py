@@ -56,11 +56,16 @@ class Case:
 
     @property
     def worst_price(self) -> Decimal:
-        """The price the order is reckoned at: the price plus the drift that is tolerated."""
+        """The price an order is reckoned at, before and when it is sent: what was seen plus what may still be added.
+
+        That is the drift that is tolerated, or half the spread and the slippage where those are more.
+        """
         if not self.is_buy:
             return self.price
-        margin = percent(self.price, self.situation.limits.max_drift_pct)
-        return round_up(add(self.price, margin))
+        costs = self.situation.costs
+        expected_pct = mul(add(mul(costs.spread_bps, Decimal("0.5")), costs.slippage_bps), Decimal("0.01"))
+        margin = percent(self.seen_price, max(self.situation.limits.max_drift_pct, expected_pct))
+        return round_up(add(self.seen_price, margin))
 
     @property
     def asked(self) -> Decimal:
@@ -117,10 +122,10 @@ def sellable_after(market: Market, price: Decimal, qty: Decimal, held: Decimal) 
     return sellable(market, price, add(held, sub(qty, percent(qty, market.fee_pct))))
 
 
-def sellable(market: Market, price: Decimal, held: Decimal) -> bool:
-    """Whether `held` base is enough for an order at `price`; less is dust."""
+def sellable(market: Market, price: Decimal, held: Decimal, margin_pct: Decimal = NOTIONAL_MARGIN_PCT) -> bool:
+    """Whether `held` base is enough for an order at `price`; less is dust. A SELL is tried without the margin."""
     qty = floor_to(held, market.step)
-    floor_price = sub(price, percent(price, NOTIONAL_MARGIN_PCT))
+    floor_price = sub(price, percent(price, margin_pct))
     return qty > ZERO and qty >= market.min_qty and mul(qty, floor_price) >= market.min_notional
 
 
@@ -163,13 +168,13 @@ def _mode(case: Case) -> Ruling:
 
 def _policy(case: Case) -> Ruling:
     planned = [strategy.policy_id for strategy in case.plan.strategies]
-    ok = case.proposal.policy_id in planned or _flattens(case)
+    ok = case.proposal.policy_id in planned
     return _gate(case, "policy", ok, ", ".join(planned), case.proposal.policy_id)
 
 
 def _data(case: Case) -> Ruling:
     window = case.situation.observation.window
-    if window.defects:
+    if window.defects and (case.is_buy or window.price is None or window.jumped or window.unavailable):
         return _gate(case, "data", False, "no defects", f"{window.defects[0].kind}: {window.defects[0].detail}")
     if window.age_ms is None:
         return _gate(case, "data", False, "a closed candle", "none")
@@ -228,9 +233,10 @@ def _cooldown(case: Case) -> Ruling:
 
 def _daily_loss(case: Case) -> Ruling:
     limit = case.situation.limits.daily_loss
+    if limit is None:
+        return _gate(case, "daily_loss", True, "none", "-")
     opened = case.situation.history.day_equity
-    if limit is None or opened is None:
-        return _gate(case, "daily_loss", True, "none" if limit is None else brief(limit), "-")
+    opened = case.situation.book.deposits if opened is None else opened
     lost = max(ZERO, sub(opened, _equity(case)))
     return _gate(case, "daily_loss", lost < limit, f"below {brief(limit)}", brief(lost))
 
@@ -238,8 +244,7 @@ def _daily_loss(case: Case) -> Ruling:
 def _drawdown(case: Case) -> Ruling:
     limit_pct = case.situation.limits.max_drawdown_pct
     peak = case.situation.history.peak_equity
-    if peak is None or peak <= ZERO:
-        return _gate(case, "drawdown", True, f"below {brief(limit_pct)} %", "-")
+    peak = case.situation.book.deposits if peak is None else peak
     fallen = max(ZERO, sub(peak, _equity(case)))
     ok = fallen < percent(peak, limit_pct)
     return _gate(case, "drawdown", ok, f"below {brief(limit_pct)} % of {brief(peak)}", brief(fallen))
@@ -314,7 +319,7 @@ def _minimum(case: Case, qty: Decimal) -> Ruling:
     if case.is_buy:
         ok = qty > ZERO and sellable_after(market, case.price, qty, case.situation.book.base)
     else:
-        ok = sellable(market, case.price, qty)
+        ok = sellable(market, case.price, qty, margin_pct=ZERO)
     return Ruling("minimum", ok, limit, value, qty, qty if ok else ZERO)
 
 
@@ -327,7 +332,7 @@ RULES: tuple[Rule, ...] = (
     _action,
     _state,
     _mode,
-    _policy,
+    _buy_only(_policy),
     _data,
     _provenance,
     _single_order,

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 from trader_cli.core.decimals import ZERO, add, mul, text
 from trader_cli.core.moments import iso
 from trader_cli.schemas.order import Absent, Intent, OrderState, Outcome, Report
+
+MOST_FEE = Decimal(10)
+"""A fee or rebate of more than a tenth of what was traded is not believed."""
 
 EXECUTED = frozenset({OrderState.FILLED, OrderState.PARTIAL})
 
@@ -69,6 +73,8 @@ def _unproved(intent: Intent, report: Report) -> Doubt | None:
     for fill in report.fills:
         if fill.qty <= ZERO or fill.price <= ZERO or fill.quote_qty != mul(fill.qty, fill.price):
             return Doubt(f"fill {fill.trade_id!r}: {fill.qty} at a price of {fill.price} for {fill.quote_qty}")
+        if mul(abs(fill.fee_quote), MOST_FEE) > fill.quote_qty:
+            return Doubt(f"fill {fill.trade_id!r}: a fee of {fill.fee} {fill.fee_asset} on {fill.quote_qty}")
     if len({fill.trade_id for fill in report.fills}) != len(report.fills):
         return Doubt(f"one trade twice: {', '.join(fill.trade_id for fill in report.fills)}"[:300])
     filled = add(*(fill.qty for fill in report.fills))

@@ -78,6 +78,8 @@ def loop(
         if not _wait(desk, waiting) or _over(desk, until):
             return
         came = _outlive(desk)
+        if isinstance(came, BusyError) and desk.stop.ending() is not None:
+            return
         yield came
         if isinstance(came, MarketEndedError):
             return
@@ -92,10 +94,15 @@ def _over(desk: Desk, until: Moment | None) -> bool:
     return until is not None and desk.clock.now() >= until
 
 
+def _now(desk: Desk) -> Moment:
+    with desk.ledger.steady():
+        return desk.clock.now()
+
+
 def _wait(desk: Desk, waiting: Callable[[Moment], None]) -> bool:
     """Sleep until the newest plan's wake-up; again if another process made a newer plan meanwhile."""
     told = None
-    while (due := due_at(desk.ledger)) is not None and due != told:
+    while (due := _due_now(desk)) is not None and due != told:
         waiting(due)
         if not desk.clock.sleep_until(due):
             return False
@@ -103,10 +110,15 @@ def _wait(desk: Desk, waiting: Callable[[Moment], None]) -> bool:
     return True
 
 
+def _due_now(desk: Desk) -> Moment | None:
+    with desk.ledger.steady():
+        return due_at(desk.ledger)
+
+
 def _outlive(desk: Desk) -> Cycle | TraderError:
     """One cycle, or what it raised if a loop outlives that or ends well with it."""
     try:
-        with desk.ledger.writing(LOCK_WAIT_SECS):
+        with desk.ledger.writing(LOCK_WAIT_SECS, lambda: desk.stop.ending() is not None):
             came = cycle(desk)
     except (MarketEndedError, RefusedError, UpstreamError, BusyError) as error:
         return error

@@ -59,6 +59,16 @@ class Desk:
             return TradingState.HALT, why
         return state, cause
 
+    def market(self) -> Market:
+        """The symbol's trading rules; the last ones the ledger knows while the exchange cannot be asked."""
+        try:
+            return self.exchange.market()
+        except UpstreamError:
+            known = self.ledger.last_market()
+            if known is None:
+                raise
+            return known
+
     def new_trace(self) -> str:
         """A name for a new cycle."""
         return self.ids.trace_id(self.ledger.next_link)
@@ -85,7 +95,7 @@ def situation(desk: Desk, seen: Observation, now: Moment, market: Market | None 
 
     Inside a transaction the exchange is not asked: hand over the `market` that was read before.
     """
-    market = market or desk.exchange.market()
+    market = market or desk.market()
     state, cause = desk.state()
     book = desk.ledger.book(market.base, market.quote)
     waiting = desk.ledger.open_orders()

@@ -44,6 +44,7 @@ def judge(desk: Desk, plan: Decision[Plan], proposal: Decision[Proposal]) -> Dec
             cause=asked.cause if asked else None,
             proposal_id=proposal.id,
             review=law,
+            by_law=asked is not None and asked.record is None and not case.is_buy,
         ),
     )
 

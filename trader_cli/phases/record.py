@@ -22,6 +22,7 @@ class Decided:
     Attributes:
         where: the situation it was decided in, with the observation.
         asked: the exchange with the model, if one was asked; without a record in it, a fallback.
+        by_law: the law decided although a model was asked.
         cause: why no model was asked or its answer was not used.
     """
 
@@ -34,6 +35,7 @@ class Decided:
     plan_id: int | None = None
     proposal_id: int | None = None
     review: Review | None = None
+    by_law: bool = False
 
 
 def record(desk: Desk, decided: Decided) -> Decision[Any]:
@@ -51,7 +53,7 @@ def record(desk: Desk, decided: Decided) -> Decision[Any]:
             trace_id=decided.trace_id,
             at=where.at,
             wall_at=0,
-            source=_source(asked),
+            source="law" if decided.by_law else _source(asked),
             cause=decided.cause,
             payload=payload,
             plan_id=decided.plan_id,

@@ -5,22 +5,19 @@ from __future__ import annotations
 from decimal import Decimal
 
 from trader_cli.core import accounting
-from trader_cli.core.decimals import ZERO, sub
+from trader_cli.core.decimals import ZERO, div, mul, sub
 from trader_cli.core.errors import UpstreamError
 from trader_cli.phases.desk import Desk, seen_by
 from trader_cli.schemas.book import Balances, Book, Snapshot
 from trader_cli.schemas.decision import Decision
-from trader_cli.schemas.market import Observation, Window
+from trader_cli.schemas.market import JUMP, Observation, Window
 from trader_cli.schemas.planner import Plan
 
 
 def snapshot(desk: Desk, trace_id: str | None = None) -> Snapshot:
-    """The book at the last close. Without a trace it belongs to the newest one that lacks a snapshot.
-
-    Raises UpstreamError when a position cannot be marked because no price is known.
-    """
+    """The book at the last close. Without a trace it belongs to the newest one that lacks a snapshot."""
     now = desk.clock.now()
-    market = desk.exchange.market()
+    market = desk.market()
     last = desk.ledger.last_snapshot()
     plan = desk.ledger.newest_plan()
     seen = seen_by(desk, plan.observation_id if plan else None, plan.trace_id if plan else "", now)
@@ -28,6 +25,7 @@ def snapshot(desk: Desk, trace_id: str | None = None) -> Snapshot:
     with desk.ledger.transaction() as tx:
         book = desk.ledger.book(market.base, market.quote)
         mark = _mark(seen.window, last, book)
+        peak = last.peak if last else book.deposits
         equity = accounting.equity(book, mark)
         taken = Snapshot(
             id=None,
@@ -38,7 +36,7 @@ def snapshot(desk: Desk, trace_id: str | None = None) -> Snapshot:
             mark_price=mark,
             unrealized=accounting.unrealized(book, mark),
             equity=equity,
-            peak=max(equity, last.peak) if last else equity,
+            peak=peak if seen.window.absurd else max(equity, peak),
             drift_base=None if held is None else sub(held.base, book.base),
             drift_quote=None if held is None else sub(held.quote, book.quote),
         )
@@ -59,16 +57,21 @@ def _held(desk: Desk, plan: Decision[Plan] | None, seen: Observation) -> Balance
 
 
 def _mark(window: Window, last: Snapshot | None, book: Book) -> Decimal:
-    """The last close; the mark before, when there is none or when the newest bar is an absurd jump."""
-    newest = window.candles[-1].opened_at if window.candles else None
-    jumped = any(defect.kind == "absurd" and defect.at == newest for defect in window.defects)
-    if last is not None and (jumped or window.price is None):
-        return last.mark_price
-    if window.price is not None:
-        return window.price
-    if book.base == ZERO:
-        return ZERO  # nothing is held: there is nothing to mark
-    raise UpstreamError("no sound candle gives a price to mark the position to", "Look: trader plan --dry-run")
+    """The last close, if it can be believed: not absent, and not far from the last mark beside an absurd jump.
+
+    Else the last mark; with none, what the position cost.
+    """
+    before = last.mark_price if last is not None and last.mark_price > ZERO else None
+    price = window.price
+    if price is not None and (before is None or not window.absurd or _near(price, before)):
+        return price
+    if before is not None:
+        return before
+    return ZERO if book.base <= ZERO else div(book.cost, book.base)
+
+
+def _near(price: Decimal, before: Decimal) -> bool:
+    return before <= mul(price, JUMP) and price <= mul(before, JUMP)
 
 
 def _unfinished(desk: Desk, plan: Decision[Plan] | None) -> str | None:

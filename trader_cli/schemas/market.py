@@ -72,6 +72,15 @@ class Defect:
     at: int | None = None
 
 
+ABSURD = "absurd"
+"""The kind of defect of a jump that no market makes: a misprint, or another coin under the same name."""
+
+MORE = "more"
+"""The kind of defect that counts those of a window which are not listed."""
+
+JUMP = Decimal(2)
+"""How many times the price before, or its inverse, is absurd."""
+
 UNAVAILABLE = "unavailable"
 """The kind of defect of what could not be fetched."""
 
@@ -93,6 +102,17 @@ class Window:
     defects: tuple[Defect, ...]
     price: Decimal | None
     age_ms: int | None
+
+    @property
+    def jumped(self) -> bool:
+        """Whether the newest bar is an absurd jump: its price is not to be believed yet."""
+        newest = self.candles[-1].opened_at if self.candles else None
+        return any(defect.kind == MORE or (defect.kind == ABSURD and defect.at == newest) for defect in self.defects)
+
+    @property
+    def absurd(self) -> bool:
+        """Whether any bar of the window is an absurd jump, or may be one that is not listed."""
+        return any(defect.kind in (ABSURD, MORE) for defect in self.defects)
 
     @property
     def unavailable(self) -> str | None:

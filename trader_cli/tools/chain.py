@@ -47,6 +47,7 @@ def first_id(db: sqlite3.Connection, table: str, link: int) -> int | None:
 
 
 MARK_CHARS = 8
+_LINK = ("seq", "wall_ts", "rows", "rows_sha256", "marks_json", "prev_hash", "hash")
 
 
 def marks(hashes: list[bytes]) -> str:
@@ -61,22 +62,24 @@ def broken_links(db: sqlite3.Connection, columns: Columns, ledger_id: str, since
     walkers = {table: _Walker(rows_since(db, table, columns[table], since), last) for table in CHAINED}
     row = db.execute("SELECT hash FROM audit_chain WHERE seq = ?", (since - 1,)).fetchone()
     prev, expected = str(row[0]) if row else audit.GENESIS, since
-    for seq, count, rows_sha256, marks_json, prev_hash, head in db.execute(
-        "SELECT seq, rows, rows_sha256, marks_json, prev_hash, hash FROM audit_chain WHERE seq >= ? ORDER BY seq",
-        (since,),
+    columns_of_link = ("seq", "wall_ts", "rows", "rows_sha256", "marks_json", "prev_hash", "hash")
+    for values in db.execute(
+        f"SELECT {','.join(columns_of_link)} FROM audit_chain WHERE seq >= ? ORDER BY seq", (since,)
     ):
+        link: Row = dict(zip(columns_of_link, values, strict=True))
+        seq = int(values[0])
         rows = {table: list(walkers[table].take(seq)) for table in CHAINED}
         hashes = {table: [audit.row_hash(table, one) for one in found] for table, found in rows.items()}
         flat = [one for table in CHAINED for one in hashes[table]]
         if seq != expected:
             yield f"link {expected} is missing"
-        elif prev_hash != prev:
+        elif link["prev_hash"] != prev:
             yield f"link {seq} does not stand on link {seq - 1}"
-        elif count != len(flat) or audit.rows_hash(flat) != rows_sha256:
-            yield from _differences(seq, rows, hashes, marks_json)
-        elif audit.link_hash(ledger_id, seq, count, rows_sha256, prev_hash) != head:
+        elif audit.link_hash(ledger_id, link) != link["hash"]:
             yield f"link {seq} was changed"
-        prev, expected = head, seq + 1
+        elif link["rows"] != len(flat) or audit.rows_hash(flat) != link["rows_sha256"]:
+            yield from _differences(seq, rows, hashes, str(link["marks_json"]))
+        prev, expected = str(link["hash"]), seq + 1
     for table, walker in walkers.items():
         for one in walker.rest():
             yield f"{table} {one['id']} belongs to no link"
@@ -86,10 +89,10 @@ def _differences(
     seq: int, rows: Mapping[str, list[Row]], hashes: Mapping[str, list[bytes]], marks_json: str
 ) -> Iterator[str]:
     """Which rows of a link are not as they were sealed."""
-    sealed = json.loads(marks_json)
+    sealed = _sealed(marks_json)
     named = 0
     for table, found in rows.items():
-        first, marked = sealed.get(table, [0, ""])
+        first, marked = sealed.get(table, (0, ""))
         before = {first + n: marked[n * MARK_CHARS :][:MARK_CHARS] for n in range(len(marked) // MARK_CHARS)}
         now = {int(str(row["id"])): one.hex()[:MARK_CHARS] for row, one in zip(found, hashes[table], strict=True)}
         for row_id in sorted(before.keys() | now.keys()):
@@ -99,6 +102,14 @@ def _differences(
                 yield f"{table} {row_id} {how} (link {seq})"
     if not named:
         yield f"the rows of link {seq} are not as they were sealed"
+
+
+def _sealed(marks_json: str) -> dict[str, tuple[int, str]]:
+    """The first id and the marks of each table; nothing where they are not as a link writes them."""
+    try:
+        return {str(table): (int(first), str(marked)) for table, (first, marked) in json.loads(marks_json).items()}
+    except (AttributeError, TypeError, ValueError):
+        return {}
 
 
 class _Walker:

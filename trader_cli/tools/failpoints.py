@@ -20,6 +20,8 @@ def failpoint(name: str) -> None:
     if not wanted:
         return
     place, _, count = wanted.partition(":")
+    if place not in NAMES:
+        raise ValueError(f"TRADER_FAILPOINT must name one of {', '.join(NAMES)}, was {place!r}")
     if place == name:
         _reached[name] = _reached.get(name, 0) + 1
         if _reached[name] == int(count or "1"):

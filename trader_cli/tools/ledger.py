@@ -39,6 +39,7 @@ from trader_cli.tools.rows import (
     dumps,
     read_decision,
     read_fill,
+    read_market,
     read_snapshot,
     review_document,
     terms_text,
@@ -207,7 +208,7 @@ class Ledger(OrderStore):
             ts_utc=iso(at),
             trace_id=question.trace_id,
             agent=question.agent.value,
-            model=answer.model,
+            model=storable(answer.model),
             attempt=answer.attempt,
             prompt_sha256=sha256,
             facts_json=dumps(question.facts),
@@ -221,7 +222,7 @@ class Ledger(OrderStore):
             reasoning_tokens=usage.reasoning_tokens,
             cost_usd=text(usage.cost_usd),
             latency_ms=answer.latency_ms,
-            request_id=answer.request_id,
+            request_id=None if answer.request_id is None else storable(answer.request_id),
         )
         return row_id, sha256
 
@@ -232,6 +233,14 @@ class Ledger(OrderStore):
         if not self.db.execute("SELECT 1 FROM terms WHERE sha256 = ?", (sha256,)).fetchone():
             tx.insert("terms", sha256=sha256, terms_json=terms_json)
         return sha256
+
+    def last_market(self) -> Market | None:
+        """The trading rules of the newest decision."""
+        row = self.db.execute(
+            "SELECT t.terms_json FROM decisions AS d JOIN terms AS t ON t.sha256 = d.terms_sha256 "
+            "ORDER BY d.id DESC LIMIT 1"
+        ).fetchone()
+        return read_market(json.loads(row[0])["market"]) if row else None
 
     def log_decision(self, tx: Transaction, agent: Agent, decision: Decision[Any], terms: str | None) -> Decision[Any]:
         """A plan, proposal or verdict, under the terms of that hash; returns it with its id and wall time."""
@@ -381,11 +390,11 @@ class Ledger(OrderStore):
     def owner(self) -> Owner | None:
         """The policy of the newest BUY, with the parameters its plan gave it."""
         row = self.db.execute(
-            "SELECT d.payload_json, p.payload_json FROM trades AS t JOIN decisions AS d ON d.id = t.proposal_id "
-            "JOIN decisions AS p ON p.id = d.plan_id WHERE t.side = 'BUY' ORDER BY t.id DESC LIMIT 1"
+            "SELECT d.payload_json, p.payload_json FROM trades AS t LEFT JOIN decisions AS d ON d.id = t.proposal_id "
+            "LEFT JOIN decisions AS p ON p.id = d.plan_id WHERE t.side = 'BUY' ORDER BY t.id DESC LIMIT 1"
         ).fetchone()
-        if row is None:
-            return None
+        if row is None or row[0] is None or row[1] is None:
+            return None  # nothing was bought, or it was adopted without a decision
         policy_id = json.loads(row[0])["policy_id"]
         for strategy in json.loads(row[1])["strategies"]:
             if strategy["policy_id"] == policy_id:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,12 +20,13 @@ _POLL_SECS = 0.02
 
 
 class FileLock:
-    """`with FileLock(path, wait_secs, what): …`; BusyError when it is not free in time."""
+    """`with FileLock(path, wait_secs, what): …`; BusyError when it is not free in time, or on `give_up()`."""
 
-    def __init__(self, path: Path, wait_secs: float, what: str) -> None:
+    def __init__(self, path: Path, wait_secs: float, what: str, give_up: Callable[[], bool] = lambda: False) -> None:
         self._path = path
         self._wait_secs = wait_secs
         self._what = what
+        self._give_up = give_up
         self._fd: int | None = None
 
     def __enter__(self) -> Self:
@@ -58,7 +60,7 @@ class FileLock:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                if time.monotonic() >= deadline:
+                if time.monotonic() >= deadline or self._give_up():
                     holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
                     raise BusyError(
                         f"{self._what} is in use by another process (pid {holder})",

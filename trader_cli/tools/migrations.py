@@ -8,7 +8,8 @@ follows the comment "ours" in them was added. Chained tables are insert-only, he
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 
 from trader_cli.core.errors import LedgerError
 
@@ -273,6 +274,7 @@ _UNIQUE = {
     "audit_chain": ("hash = NEW.hash",),
     "meta": ("key = NEW.key",),
     "prompts": ("sha256 = NEW.sha256",),
+    "terms": ("sha256 = NEW.sha256",),
     "candles": ("opened_at = NEW.opened_at AND revision = NEW.revision",),
     "decisions": (
         "agent = 'TRADER' AND NEW.agent = 'TRADER' AND plan_id = NEW.plan_id",
@@ -308,6 +310,30 @@ def m001_initial(db: sqlite3.Connection) -> None:
     for table in CHAINED:
         _insert_only(db, table, "id")
     _insert_only(db, "audit_chain", "seq")
+
+
+def strange(db: sqlite3.Connection) -> Iterator[str]:
+    """What of a ledger's tables, indexes and triggers is not as these steps make it."""
+    wanted, found = _shape(), dict(db.execute(_SHAPE))
+    for name in sorted(wanted.keys() | found.keys()):
+        if name not in found:
+            yield f"{name} is missing"
+        elif name not in wanted:
+            yield f"{name} is something that no ledger has"
+        elif found[name] != wanted[name]:
+            yield f"{name} was changed"
+
+
+_SHAPE = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"
+
+
+@cache
+def _shape() -> dict[str, str]:
+    fresh = sqlite3.connect(":memory:", isolation_level=None)
+    apply(fresh)
+    shape = dict(fresh.execute(_SHAPE))
+    fresh.close()
+    return shape
 
 
 def version(db: sqlite3.Connection) -> int:

@@ -129,7 +129,8 @@ class OrderStore(Store):
     def open_orders(self) -> tuple[Order, ...]:
         """Orders without a proof, oldest first."""
         ids = self.db.execute(
-            "SELECT o.client_order_id FROM open_orders AS o JOIN orders USING (client_order_id) ORDER BY orders.id"
+            "SELECT w.client_order_id FROM open_orders AS w CROSS JOIN orders AS o "
+            "ON o.client_order_id = w.client_order_id ORDER BY o.id"
         ).fetchall()
         found = (self._order("client_order_id = ?", one) for (one,) in ids)
         return tuple(order for order in found if order is not None)

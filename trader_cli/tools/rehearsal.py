@@ -17,7 +17,10 @@ from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.store import errors
 
 ROWS = 3_000
-"""How many of the newest rows of each long table are copied: more than one window and one day of orders."""
+"""How many of the newest rows of a table are copied: more than one window and one day of orders."""
+
+_FEWER = {"model_calls": 1, "observations": 60, "decisions": 600}
+"""Tables with wide rows of which a phase reads only the end."""
 
 _WHOLE = ("meta", "prompts")
 _NEWEST = tuple(table for table in migrations.CHAINED if table not in _WHOLE)
@@ -49,7 +52,7 @@ def rehearse(path: Path, wall: Callable[[], Moment]) -> Ledger:
                 db.execute(f"INSERT INTO main.{table} SELECT * FROM source.{table} ORDER BY id")
             for table in _NEWEST:
                 copy = f"INSERT INTO main.{table} SELECT * FROM source.{table} WHERE id"
-                newest = f"(SELECT coalesce(max(id), 0) FROM source.{table}) - {ROWS}"
+                newest = f"(SELECT coalesce(max(id), 0) FROM source.{table}) - {_FEWER.get(table, ROWS)}"
                 if older := _OLDER.get(table):
                     db.execute(f"{copy} IN ({older}) AND id <= {newest} ORDER BY id")
                 db.execute(f"{copy} > {newest} ORDER BY id")

@@ -46,6 +46,12 @@ def terms_text(market: Market, costs: Costs, limits: Limits) -> str:
     return json.dumps(terms, default=text, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
 
 
+def read_market(document: dict[str, Any]) -> Market:
+    """The trading rules that `terms_text` wrote."""
+    decimals = ("step", "tick", "min_qty", "max_qty", "min_notional", "fee_pct")
+    return Market(**{**document, **{name: dec(document[name]) for name in decimals}})
+
+
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode
 
 

@@ -20,7 +20,7 @@ class StopFile:
         try:
             words = self.path.read_text(encoding="utf-8", errors="replace").strip()
         except FileNotFoundError:
-            return None
+            return "STOP file present (a link that leads nowhere)" if self.path.is_symlink() else None
         except OSError as error:
             return f"STOP file present ({error.strerror})"
         return words[:200] or "STOP file present"
@@ -45,5 +45,8 @@ class StopFile:
             ) from error
 
     def remove(self) -> None:
-        """Take the file away."""
-        self.path.unlink(missing_ok=True)
+        """Take the file away. Raises LedgerError."""
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise LedgerError(f'cannot remove "{self.path}": {error.strerror}', "Remove it by hand.") from error

@@ -49,6 +49,9 @@ class Transaction:
         columns = self._columns[table]
         if unknown := values.keys() - set(columns):
             raise KeyError(f"{table} has no column {', '.join(sorted(unknown))}")
+        for column, value in values.items():
+            if value is not None and type(value) not in (str, int):  # a bool or float would be stored as another value
+                raise TypeError(f"{table}.{column} takes text or whole numbers, was {type(value).__name__}")
         values.update(wall_ts=self.wall_ts, link=self.seq)
         names = [column for column in columns if column in values]
         marks = ",".join("?" * len(names))
@@ -66,13 +69,18 @@ class Transaction:
         ordered = [one for table in migrations.CHAINED for one in self._hashes.get(table, ())]
         if not ordered:
             return prev_hash
-        total = audit.rows_hash(ordered)
-        head = audit.link_hash(ledger_id, self.seq, len(ordered), total, prev_hash)
         marks = {table: [first, chain.marks(self._hashes[table])] for table, first in self._first.items()}
+        link: chain.Row = {
+            "seq": self.seq,
+            "wall_ts": self.wall_ts,
+            "rows": len(ordered),
+            "rows_sha256": audit.rows_hash(ordered),
+            "marks_json": json.dumps(marks),
+            "prev_hash": prev_hash,
+        }
+        head = audit.link_hash(ledger_id, link)
         self._db.execute(
-            "INSERT INTO audit_chain (seq, wall_ts, rows, rows_sha256, marks_json, prev_hash, hash) "
-            "VALUES (?,?,?,?,?,?,?)",
-            (self.seq, self.wall_ts, len(ordered), total, json.dumps(marks), prev_hash, head),
+            f"INSERT INTO audit_chain ({','.join(link)}, hash) VALUES (?,?,?,?,?,?,?)", [*link.values(), head]
         )
         return head
 
@@ -150,18 +158,21 @@ class Store:
             found = self.db.execute("PRAGMA quick_check(1)").fetchone()[0]
             if found != "ok":
                 raise LedgerError(f"the ledger is damaged: {found}", "Look: trader ledger verify. Restore a backup.")
+        if bad := next(migrations.strange(self.db), None):
+            raise LedgerError(f"the ledger's schema was tampered with: {bad}", "Look: trader ledger verify")
         if bad := next(self.broken_links(since=self._tail[0] - TAIL_LINKS), None):
             raise LedgerError(f"the audit chain is broken: {bad}", "Look: trader ledger verify")
 
     # --- writing -----------------------------------------------------------------------------
 
     @contextmanager
-    def writing(self, wait_secs: float = 5.0) -> Iterator[None]:
+    def writing(self, wait_secs: float = 5.0, give_up: Callable[[], bool] = lambda: False) -> Iterator[None]:
         """Hold the writer lock. Nothing can be written without it."""
         if self._held or self.path is None:
             yield
             return
-        with errors(self.path), FileLock(lock_path(self.path), wait_secs, f'the ledger "{self.path}"'):
+        lock = FileLock(lock_path(self.path), wait_secs, f'the ledger "{self.path}"', give_up)
+        with errors(self.path), lock:
             if self._inode != _inode(self.path):
                 raise LedgerError(f'"{self.path}" was moved or replaced while in use', "Start again.")
             self._held = True

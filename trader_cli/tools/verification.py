@@ -19,6 +19,7 @@ from trader_cli.core.decimals import ZERO, add, dec, mul, text
 from trader_cli.schemas import judge, planner, trader
 from trader_cli.schemas.book import Book
 from trader_cli.schemas.check import Check
+from trader_cli.schemas.market import ABSURD, MORE
 from trader_cli.schemas.order import EDGES, OrderState, Side
 from trader_cli.tools import migrations
 from trader_cli.tools.ledger import Ledger
@@ -95,21 +96,14 @@ def _foreign_keys(ledger: Ledger, count: _Count) -> Problems:
 
 
 def _structure(ledger: Ledger, count: _Count) -> Problems:
-    """The schema this program would make, held against the one that is there."""
-    fresh = sqlite3.connect(":memory:", isolation_level=None)
-    migrations.apply(fresh)
-    sql = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name"
-    wanted, found = dict(fresh.execute(sql)), dict(ledger.db.execute(sql))
-    fresh.close()
-    count.seen = len(wanted)
-    for name, statement in wanted.items():
-        if name not in found:
-            yield f"{name} is missing"
-        elif found[name] != statement:
-            yield f"{name} was changed"
-    for (name,) in ledger.db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger' ORDER BY name"):
-        if name not in wanted:
-            yield f"{name} is a trigger that no ledger has"
+    """The schema this program would make, held against the one that is there; and that no end was cut off."""
+    count.seen = int(ledger.db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+    yield from migrations.strange(ledger.db)
+    counted = dict(ledger.db.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
+    for table in migrations.CHAINED:
+        newest = ledger.db.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0]
+        if newest != counted.get(table, 0):
+            yield f"{table} ends at {newest}, it was written up to {counted.get(table, 0)}"
 
 
 def _chain(ledger: Ledger, count: _Count) -> Problems:
@@ -269,7 +263,7 @@ def _books(ledger: Ledger, count: _Count) -> Problems:
     """Fold every deposit and fill in order; each snapshot must say what the fold says."""
     base, quote = (ledger.identity().get("symbol") or "/").split("/")
     fills, deposits = _fill_walk(ledger), _deposit_walk(ledger)
-    book, peak = Book(), ZERO
+    book, peak, before = Book(), ZERO, ZERO
     fill, paid = next(fills, None), next(deposits, None)
     for row in ledger.rows_since("portfolio", 0):
         count.seen += 1
@@ -282,12 +276,21 @@ def _books(ledger: Ledger, count: _Count) -> Problems:
             book, fill = accounting.fold(book, fill[1], fill[2], base, quote), next(fills, None)
         mark = dec(str(row["mark_price"]))
         equity = accounting.equity(book, mark)
-        peak = max(peak, equity)
+        peak = max(peak or book.deposits, equity)
+        if equity > before and dec(str(row["peak_usdt"])) == before and _saw_absurd(ledger, row["trace_id"]):
+            peak = before
         yield from _compare(row, book, mark, peak)
+        before = peak
         if book.quote < ZERO or book.base < ZERO:
             yield f"snapshot {row['id']}: a balance is negative: {book.quote} and {book.base}"
         if equity != add(book.deposits, book.realized, accounting.unrealized(book, mark)):
             yield f"snapshot {row['id']}: equity {equity} is not deposits, realized and unrealized together"
+
+
+def _saw_absurd(ledger: Ledger, trace_id: object) -> bool:
+    """Whether a trace saw a window that raises no peak."""
+    found = ledger.db.execute("SELECT defects_json FROM observations WHERE trace_id = ?", (trace_id,))
+    return any(one["kind"] in (ABSURD, MORE) for (defects,) in found for one in json.loads(defects))
 
 
 def _compare(row: dict[str, Any], book: Book, mark: Decimal, peak: Decimal) -> Problems:

@@ -15,7 +15,7 @@ from trader_cli.core.errors import MarketEndedError, UpstreamError
 from trader_cli.core.moments import Moment, iso
 from trader_cli.core.ports import CandleSource
 from trader_cli.schemas.book import Balances
-from trader_cli.schemas.market import Candle, CandleBatch, Costs, Market, Quote
+from trader_cli.schemas.market import JUMP, Candle, CandleBatch, Costs, Market, Quote
 from trader_cli.schemas.order import Absent, Fill, Intent, OrderState, Report, Side
 from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.rows import dumps
@@ -23,9 +23,6 @@ from trader_cli.tools.rows import dumps
 LEVELS = 5
 LEVEL_SHARE = Decimal("0.002")
 """The book has five levels a side; each holds this share of the bar's volume, one slippage apart."""
-
-JUMP = Decimal(2)
-"""An open this many times the last close, or its inverse, is a misprint or another coin: nothing fills there."""
 
 FEE_QUANTUM = Decimal("1e-8")
 _BPS = Decimal("0.0001")
