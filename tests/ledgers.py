@@ -64,7 +64,7 @@ SCORE = (
 
 
 class Script:
-    """A mind that trades often. What it says follows from the time of the market and the facts, not from earlier calls."""
+    """A mind that trades often. What it says follows from the market's time and the facts, not from earlier calls."""
 
     name = "rules"
 

@@ -406,7 +406,7 @@ def test_an_execute_by_hand_that_was_killed_sends_nothing_when_it_is_repeated(qu
 
 
 @pytest.mark.parametrize("first", ["submit-before", "submit-after"])
-@pytest.mark.parametrize("command", ["recover", "cycle"])
+@pytest.mark.parametrize("command", ["recover", pytest.param("cycle", marks=pytest.mark.soak)])
 def test_a_recovery_may_be_killed_as_well(quick: Forks, first: str, command: str) -> None:
     killed = quick.folder / "x.db"
     assert quick("cycle", "--db", str(killed), env={"TRADER_FAILPOINT": first}).code == KILLED

@@ -11,7 +11,7 @@ from pathlib import Path
 from trader_cli.config import Settings
 from trader_cli.core.decimals import percent, text
 from trader_cli.core.errors import ConfigError, LedgerError, NotFoundError, UpstreamError
-from trader_cli.core.limits import smallest_cap
+from trader_cli.core.limits import margin_pct, smallest_cap
 from trader_cli.core.moments import Moment, span_ms, span_text
 from trader_cli.core.ports import CandleSource
 from trader_cli.phases.desk import Desk, Minds
@@ -209,7 +209,7 @@ def notices(settings: Settings, desk: Desk) -> list[str]:
             price = desk.exchange.quote(desk.clock.now()).ask
         except UpstreamError:
             return said
-        least = smallest_cap(desk.exchange.market(), price, desk.limits.max_drift_pct)
+        least = smallest_cap(desk.exchange.market(), price, margin_pct(desk.limits, desk.costs))
         if cap < least:
             said.append(
                 f"DEPOSIT_CAP_USDT {text(cap)} cannot hold one round trip of {settings.symbol} at {text(price)}: "

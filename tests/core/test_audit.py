@@ -97,22 +97,39 @@ def test_the_hash_of_a_transaction_knows_its_rows_and_their_order(hashes: list[b
     assert rows_hash([*hashes, hashes[0]]) != whole
 
 
-Link = tuple[str, int, int, str, str]
-links = st.tuples(st.text(max_size=6), st.integers(1, 10**6), st.integers(1, 99), digests, digests | st.just(GENESIS))
+links = st.fixed_dictionaries(
+    {
+        "seq": st.integers(1, 10**6),
+        "wall_ts": st.text(max_size=6),
+        "rows": st.integers(1, 99),
+        "rows_sha256": digests,
+        "marks_json": st.text(max_size=6),
+        "prev_hash": digests | st.just(GENESIS),
+    }
+)
 
 
-@given(links, links)
+@given(links, links, st.text(max_size=4), st.text(max_size=4))
 @settings(max_examples=40)
-def test_a_link_covers_ledger_position_count_rows_and_its_predecessor(one: Link, other: Link) -> None:
-    for position in range(len(one)):
-        mixed = [*one]
-        mixed[position] = other[position]
-        assert (link_hash(*mixed) == link_hash(*one)) == (other[position] == one[position])  # type: ignore[arg-type]
+def test_a_link_covers_its_ledger_and_all_its_columns(
+    one: dict[str, Value], other: dict[str, Value], ledger: str, another: str
+) -> None:
+    assert (link_hash(another, one) == link_hash(ledger, one)) == (another == ledger)
+    for column, value in other.items():
+        same = link_hash(ledger, {**one, column: value}) == link_hash(ledger, one)
+        assert same == (value == one[column])
+
+
+@given(links, digests)
+@settings(max_examples=40)
+def test_a_links_own_hash_is_not_part_of_it(link: dict[str, Value], digest: str) -> None:
+    assert link_hash("L", {**link, "hash": digest}) == link_hash("L", link)
 
 
 def test_a_link_hash_is_what_it_is_documented_to_be() -> None:
-    document = '{"v":1,"ledger":"L","seq":2,"rows":3,"sha256":"' + "a" * 64 + '","prev":"' + "b" * 64 + '"}'
-    assert link_hash("L", 2, 3, "a" * 64, "b" * 64) == hashlib.sha256(document.encode()).hexdigest()
+    document = '{"v":1,"ledger":"L","seq":2,"rows":3,"prev_hash":"' + "b" * 64 + '"}'
+    link: dict[str, Value] = {"seq": 2, "rows": 3, "prev_hash": "b" * 64}
+    assert link_hash("L", link) == hashlib.sha256(document.encode()).hexdigest()
 
 
 def test_the_content_of_a_row_is_without_wall_time_link_and_latency_and_nothing_else() -> None:

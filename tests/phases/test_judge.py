@@ -261,7 +261,7 @@ def test_the_judge_cannot_block_or_lower_a_sell_and_its_word_is_kept(words: str 
     if not isinstance(words, Answer) and words.startswith("{"):
         assert (verdict.source, verdict.payload.notes) == ("openai", json.loads(words)["notes"])
     else:
-        assert (verdict.source, verdict.cause is not None) == ("fallback", True)
+        assert (verdict.source, verdict.cause is not None) == ("law", True)
     assert scene.problems() == []
 
 

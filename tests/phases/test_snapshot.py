@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.desks import Scene, desk
 from tests.fakes import FIVE, NOW, bars, breaks, fills_part, plan_words, proposal_words
-from trader_cli.core.decimals import add
+from trader_cli.core.decimals import add, div
 from trader_cli.core.errors import UpstreamError
 from trader_cli.phases.cycle import cycle
 from trader_cli.phases.execute import execute
@@ -79,7 +79,7 @@ def test_equity_is_deposits_and_realized_and_unrealized_after_whatever_was_trade
     steps: list[tuple[str, int, int, str]],
 ) -> None:
     scene = desk()
-    peak = D(0)
+    peak = D(1000)
     for action, qty, cents, share in steps:
         scene.exchange.price = D(cents) / 100
         scene.exchange.manners = [fills_part(share)]
@@ -125,14 +125,15 @@ def test_an_order_whose_fate_is_unknown_is_not_in_the_book() -> None:
     assert (taken.book.base, taken.book.quote) == (D(0), D(1000))
 
 
-def test_a_position_that_no_price_was_ever_seen_for_cannot_be_marked() -> None:
+def test_a_position_that_no_price_was_ever_seen_for_is_marked_at_what_it_cost() -> None:
     scene = desk()
     execute(scene.desk, *scene.judged())
     scene.clock.advance(FIVE)
     scene.exchange.rows = ()
-    with pytest.raises(UpstreamError, match="no sound candle"):
-        snapshot(scene.desk)
-    assert scene.rows("portfolio") == 0
+    taken = snapshot(scene.desk)
+    assert taken.mark_price == div(taken.book.cost, taken.book.base)
+    assert abs(taken.unrealized) < D("1e-9")
+    assert scene.problems() == []
 
 
 def test_without_a_position_there_is_nothing_to_mark() -> None:
@@ -182,14 +183,16 @@ def test_an_account_that_cannot_be_read_after_an_order_leaves_the_drift_open() -
     assert (taken.drift_base, taken.book.base) == (None, D("0.000999"))
 
 
-def test_a_market_that_is_down_gives_no_snapshot_and_writes_nothing() -> None:
+def test_while_the_market_is_down_its_last_rules_serve_and_without_any_nothing_is_written() -> None:
     scene = desk()
-    observing(scene)
-    before = scene.counts()
     scene.exchange.down = {"market"}
     with pytest.raises(UpstreamError):
         snapshot(scene.desk)
-    assert scene.counts() == before
+    assert scene.rows("portfolio") == 0
+    scene.exchange.down = set()
+    observing(scene)
+    scene.exchange.down = {"market"}
+    assert snapshot(scene.desk).book == scene.ledger.book("BTC", "USDT")
 
 
 def test_a_snapshot_asks_no_model_and_sends_nothing() -> None:

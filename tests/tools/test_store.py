@@ -476,27 +476,14 @@ def test_a_deleted_link_is_named_and_so_are_the_rows_it_sealed(path: Path) -> No
     assert broken(path) == [f"link {link} is missing", f"portfolio {row_id} belongs to no link"]
 
 
-@pytest.mark.parametrize(
-    ("column", "said"),
-    [
-        ("rows", "the rows of link 100 are not as they were sealed"),
-        ("rows_sha256", "the rows of link 100 are not as they were sealed"),
-        ("prev_hash", "link 100 does not stand on link 99"),
-        ("hash", "link 100 was changed"),
-    ],
-)
-def test_an_edited_link_is_named(path: Path, column: str, said: str) -> None:
+@pytest.mark.parametrize("column", ["wall_ts", "rows", "rows_sha256", "marks_json", "prev_hash", "hash"])
+def test_an_edited_link_is_named_whatever_the_column(path: Path, column: str) -> None:
     with tampering(path) as db:
+        db.execute("PRAGMA ignore_check_constraints=ON")
         db.execute(f"UPDATE audit_chain SET {column} = {column} || '7' WHERE seq = 100")  # noqa: S608 - our own names
-    assert broken(path)[0] == said
-
-
-@pytest.mark.xfail(strict=True, reason="a link's hash leaves out its wall time and its rows' marks")
-@pytest.mark.parametrize(("column", "value"), [("wall_ts", "2001-01-01T00:00:00.000Z"), ("marks_json", "{}")])
-def test_every_other_column_of_a_link_is_sealed_as_well(path: Path, column: str, value: str) -> None:
-    with tampering(path) as db:
-        db.execute(f"UPDATE audit_chain SET {column} = ? WHERE seq = 100", (value,))  # noqa: S608 - our own names
-    assert broken(path)[0] == "link 100 was changed"
+    assert broken(path)[0] == (
+        "link 100 does not stand on link 99" if column == "prev_hash" else "link 100 was changed"
+    )
 
 
 @pytest.mark.parametrize("marks", ["[]", "7", "{}", '{"decisions":7}', '{"decisions":[1]}', '{"decisions":["x","y"]}'])
@@ -522,8 +509,8 @@ def test_the_chain_of_one_ledger_is_none_in_another(path: Path) -> None:
     with tampering(path) as db:
         db.execute("UPDATE meta SET value = 'another' WHERE key = 'ledger_id'")
     said = broken(path)
-    assert said[0] == "meta 1 was changed (link 1)"
-    assert "link 2 was changed" in said
+    links = one(path, "SELECT count(*) FROM audit_chain")[0]
+    assert said == [f"link {link} was changed" for link in range(1, links + 1)]
 
 
 Edit = Callable[[sqlite3.Connection], object]

@@ -27,6 +27,7 @@ from tests.ledgers import (
     writing,
 )
 from trader_cli.core.audit import UNCHAINED_COLUMNS
+from trader_cli.core.errors import LedgerError
 from trader_cli.phases.cycle import cycle
 from trader_cli.tools import migrations
 from trader_cli.tools.ledger import Ledger
@@ -138,7 +139,7 @@ ADDED = "{table} {id} was added (link {link})"
 FORGERIES = [
     Forgery(
         "what an agent said",
-        "SELECT id, link FROM decisions WHERE agent = 'TRADER' AND source = 'rules'",
+        "SELECT id, link FROM decisions WHERE agent = 'TRADER' AND source NOT IN ('law', 'fallback')",
         ("UPDATE decisions SET payload_json = json_set(payload_json, '$.hypothesis', 'forged') WHERE id = :id",),
         {CHAIN: CHANGED},
     ),
@@ -361,7 +362,7 @@ FORGERIES = [
     Forgery(
         "a paper order that was never filled",
         "SELECT p.id, p.link, t.id AS trade, t.idempotency_key AS key FROM paper_orders AS p JOIN trades AS t "
-        "ON t.idempotency_key = p.client_order_id ORDER BY p.id DESC",
+        "ON t.idempotency_key = p.client_order_id ORDER BY p.id",
         ("DELETE FROM paper_orders WHERE id = :id",),
         {
             CHAIN: GONE,
@@ -550,10 +551,21 @@ def test_a_trigger_that_does_nothing_any_more_is_named(path: Path) -> None:
     assert found(path) == {SCHEMA: "trades_no_update was changed"}
 
 
-def test_a_trigger_that_is_not_ours_is_named(path: Path) -> None:
+@pytest.mark.parametrize(
+    "more",
+    [
+        "CREATE TRIGGER helpful AFTER INSERT ON orders BEGIN DELETE FROM open_orders; END",
+        "CREATE TABLE helpful (a TEXT)",
+        "CREATE VIEW helpful AS SELECT 1",
+        "CREATE INDEX helpful ON orders (qty)",
+    ],
+)
+def test_what_is_not_ours_is_named(path: Path, more: str) -> None:
     with plain(path) as db:
-        db.execute("CREATE TRIGGER helpful AFTER INSERT ON orders BEGIN DELETE FROM open_orders; END")
-    assert found(path) == {SCHEMA: "helpful is a trigger that no ledger has"}
+        db.execute(more)
+    assert found(path) == {SCHEMA: "helpful is something that no ledger has"}
+    with pytest.raises(LedgerError, match="schema was tampered with: helpful"):
+        Store.open_writer(path, wall)
 
 
 def test_a_check_that_was_written_out_of_the_schema_is_named(path: Path) -> None:
@@ -575,7 +587,7 @@ def test_a_torn_page_fails_the_check_of_pages_and_hides_no_other_result(path: Pa
         file.write(b"\xff" * page_size)
     said = failures(path)
     assert PAGES in said
-    assert {SCHEMA, MONEY, LINEAGE, PAYLOADS, ORDERS, BOOKS, PAPER}.isdisjoint(said)
+    assert {MONEY, LINEAGE, PAYLOADS, ORDERS, BOOKS, PAPER}.isdisjoint(said)
 
 
 def test_a_damaged_table_fails_every_check_that_reads_it_and_raises_nothing(path: Path) -> None:
@@ -592,23 +604,35 @@ def test_a_damaged_table_fails_every_check_that_reads_it_and_raises_nothing(path
 # What the chain alone cannot see.
 
 
-def truncated(path: Path, links: int) -> int:
-    """Cut the newest links and all their rows off, as a restored backup would; returns how many links are left."""
+def truncated(path: Path, links: int, carefully: bool) -> int:
+    """Cut the newest links and their rows off; carefully: the counters of ids as well. Returns how many are left."""
     (last,) = one(path, "SELECT max(seq) FROM audit_chain")
     with tampering(path) as db:
         for table in reversed(migrations.CHAINED):
             db.execute(f"DELETE FROM {table} WHERE link > ?", (last - links,))  # noqa: S608 - our own names
+            if carefully:
+                newest = f"(SELECT coalesce(max(id), 0) FROM {table})"  # noqa: S608
+                db.execute(f"UPDATE sqlite_sequence SET seq = {newest} WHERE name = ?", (table,))  # noqa: S608
         db.execute("DELETE FROM audit_chain WHERE seq > ?", (last - links,))
         db.execute("DELETE FROM open_orders WHERE client_order_id NOT IN (SELECT client_order_id FROM orders)")
     return int(last - links)
 
 
-def test_a_tail_cut_off_cleanly_passes_every_check_and_only_a_head_noted_elsewhere_tells(path: Path) -> None:
+def test_a_tail_that_was_cut_off_is_found_by_the_ids_that_were_given_out(path: Path) -> None:
+    (decision,) = one(path, "SELECT max(id) FROM decisions")
+    (last, before_last_cycle) = one(path, "SELECT max(c.seq), max(o.link) FROM audit_chain AS c, observations AS o")
+    truncated(path, last - before_last_cycle + 1, carefully=False)
+    said = found(path)
+    assert set(said) == {SCHEMA}
+    assert f"decisions ends at {decision - 3}, it was written up to {decision}" in said[SCHEMA]
+
+
+def test_a_tail_that_was_cut_off_carefully_passes_every_check_and_only_a_head_noted_elsewhere_tells(path: Path) -> None:
     """The honest limit of a hash chain: whoever holds no earlier head cannot see that the end is missing."""
     with reading(path) as ledger:
         noted, links = ledger.head, ledger.next_link - 1
-    (before_last_cycle,) = one(path, "SELECT min(link) FROM observations WHERE id = (SELECT max(id) FROM observations)")
-    left = truncated(path, links - before_last_cycle + 1)
+    (before_last_cycle,) = one(path, "SELECT max(link) FROM observations")
+    left = truncated(path, links - before_last_cycle + 1, carefully=True)
     assert failures(path) == {}
     Store.open_writer(path, wall).close()
     with reading(path) as ledger:
@@ -617,20 +641,21 @@ def test_a_tail_cut_off_cleanly_passes_every_check_and_only_a_head_noted_elsewhe
     assert rows(path, "SELECT 1 FROM audit_chain WHERE hash = ?", noted) == []
 
 
-def test_a_tail_cut_through_an_orders_life_is_found_by_the_order_and_not_by_the_chain(path: Path) -> None:
+def test_a_tail_cut_through_an_orders_life_is_found_by_the_order_however_carefully(path: Path) -> None:
     (last,) = one(path, "SELECT max(seq) FROM audit_chain")
     key, link = one(path, "SELECT client_order_id, link FROM orders ORDER BY id DESC")
-    truncated(path, last - link)
-    said = found(path)
-    assert set(said) == {ORDERS}
-    assert said[ORDERS] == f"order {key} is INTENT, and not listed as open"
+    truncated(path, last - link, carefully=True)
+    assert found(path) == {ORDERS: f"order {key} is INTENT, and not listed as open"}
 
 
-def test_rows_cut_off_without_their_links_are_found(path: Path) -> None:
+def test_a_row_cut_off_without_its_link_is_found(path: Path) -> None:
     (row_id, link) = one(path, "SELECT id, link FROM portfolio ORDER BY id DESC")
     with tampering(path) as db:
         db.execute("DELETE FROM portfolio WHERE id = ?", (row_id,))
-    assert found(path) == {CHAIN: f"portfolio {row_id} is gone (link {link})"}
+    assert found(path) == {
+        CHAIN: f"portfolio {row_id} is gone (link {link})",
+        SCHEMA: f"portfolio ends at {row_id - 1}, it was written up to {row_id}",
+    }
 
 
 # The content hash.

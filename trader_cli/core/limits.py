@@ -16,9 +16,9 @@ from decimal import Decimal
 from trader_cli.core import accounting
 from trader_cli.core.decimals import MONEY, ZERO, add, brief, ceil_to, floor_to, mul, percent, round_up, sub
 from trader_cli.schemas.decision import Review, Ruling
-from trader_cli.schemas.market import Market
+from trader_cli.schemas.market import Costs, Market
 from trader_cli.schemas.planner import Plan
-from trader_cli.schemas.situation import Situation, TradingState
+from trader_cli.schemas.situation import Limits, Situation, TradingState
 from trader_cli.schemas.trader import Proposal
 
 NOTIONAL_MARGIN_PCT = Decimal(2)
@@ -62,9 +62,7 @@ class Case:
         """
         if not self.is_buy:
             return self.price
-        costs = self.situation.costs
-        expected_pct = mul(add(mul(costs.spread_bps, Decimal("0.5")), costs.slippage_bps), Decimal("0.01"))
-        margin = percent(self.seen_price, max(self.situation.limits.max_drift_pct, expected_pct))
+        margin = percent(self.seen_price, margin_pct(self.situation.limits, self.situation.costs))
         return round_up(add(self.seen_price, margin))
 
     @property
@@ -122,16 +120,22 @@ def sellable_after(market: Market, price: Decimal, qty: Decimal, held: Decimal) 
     return sellable(market, price, add(held, sub(qty, percent(qty, market.fee_pct))))
 
 
-def sellable(market: Market, price: Decimal, held: Decimal, margin_pct: Decimal = NOTIONAL_MARGIN_PCT) -> bool:
+def sellable(market: Market, price: Decimal, held: Decimal, margin: Decimal = NOTIONAL_MARGIN_PCT) -> bool:
     """Whether `held` base is enough for an order at `price`; less is dust. A SELL is tried without the margin."""
     qty = floor_to(held, market.step)
-    floor_price = sub(price, percent(price, margin_pct))
+    floor_price = sub(price, percent(price, margin))
     return qty > ZERO and qty >= market.min_qty and mul(qty, floor_price) >= market.min_notional
 
 
-def smallest_cap(market: Market, price: Decimal, max_drift_pct: Decimal) -> Decimal:
+def margin_pct(limits: Limits, costs: Costs) -> Decimal:
+    """What the worst price lies above the one that was seen: the tolerated drift, or spread and slippage if more."""
+    expected = mul(add(mul(costs.spread_bps, Decimal("0.5")), costs.slippage_bps), Decimal("0.01"))
+    return max(limits.max_drift_pct, expected)
+
+
+def smallest_cap(market: Market, price: Decimal, margin: Decimal) -> Decimal:
     """The least deposit cap under which one round trip fits, in whole quote units; reckoned as `reserve` does."""
-    worst = round_up(add(price, percent(price, max_drift_pct)))
+    worst = round_up(add(price, percent(price, margin)))
     unit = round_up(add(worst, percent(worst, market.fee_pct)))
     cost = mul(smallest_qty(market, price), unit)
     return cost.to_integral_value(rounding="ROUND_CEILING", context=MONEY)
@@ -246,7 +250,7 @@ def _drawdown(case: Case) -> Ruling:
     peak = case.situation.history.peak_equity
     peak = case.situation.book.deposits if peak is None else peak
     fallen = max(ZERO, sub(peak, _equity(case)))
-    ok = fallen < percent(peak, limit_pct)
+    ok = peak <= ZERO or fallen < percent(peak, limit_pct)
     return _gate(case, "drawdown", ok, f"below {brief(limit_pct)} % of {brief(peak)}", brief(fallen))
 
 
@@ -319,7 +323,7 @@ def _minimum(case: Case, qty: Decimal) -> Ruling:
     if case.is_buy:
         ok = qty > ZERO and sellable_after(market, case.price, qty, case.situation.book.base)
     else:
-        ok = sellable(market, case.price, qty, margin_pct=ZERO)
+        ok = sellable(market, case.price, qty, margin=ZERO)
     return Ruling("minimum", ok, limit, value, qty, qty if ok else ZERO)
 
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from trader_cli.core.decimals import ZERO
 from trader_cli.core.errors import OrderUnknownError, TraderError
 from trader_cli.core.limits import Case, reserve, review
-from trader_cli.core.moments import Moment, iso
+from trader_cli.core.moments import Moment
 from trader_cli.phases.desk import Desk, seen_by, situation
 from trader_cli.schemas.cycle import Execution
 from trader_cli.schemas.decision import OPERATOR, Decision, Review
@@ -26,9 +26,6 @@ def execute(desk: Desk, plan: Decision[Plan], proposal: Decision[Proposal], verd
     """Carry a verdict out once. Sent before: that order is returned and nothing is sent."""
     if done := desk.ledger.order_of_verdict(verdict.id):
         return Execution(done, already=True)
-    newest = desk.ledger.newest_plan()
-    if newest is not None and newest.id > plan.id:
-        return Execution(None, reason=f"superseded: a newer plan was made at {iso(newest.at)}")
     approved = approved_qty(proposal.payload, verdict.payload)
     if approved <= ZERO:
         return Execution(None, reason=f"verdict {verdict.payload.decision} on {proposal.payload.action}")
