@@ -35,7 +35,7 @@ from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.verification import verify
 from trader_cli.wiring import Bench, open_desk
 
-CYCLES = 28
+CYCLES = 24
 WALL = parse_iso("2026-11-25T12:00:00Z")
 FIVE = 300_000
 STRATEGIES = [{"policy_id": "ma_trend", "params": {"fast": 9, "slow": 34}}]

@@ -39,7 +39,7 @@ def test_the_defaults_are_the_promised_ones() -> None:
     settings = settings_from("", "", {}).settings
     assert (settings.mode, settings.agents, settings.trading) == ("paper", "auto", "run")
     assert (settings.symbol, settings.timeframe, settings.ohlcv_limit) == ("BTC/USDT", "5m", 200)
-    assert (settings.market, settings.simulated_seed) == (None, 7)
+    assert (settings.market, settings.simulated_seed) == (None, 11)
     assert (settings.deposit_cap_usdt, settings.cap_in_all_modes) == (Decimal("5.0"), False)
     assert (settings.max_order_usdt, settings.max_orders_per_day, settings.cooldown_secs) == (None, 20, 0)
     assert (settings.daily_loss_limit_usdt, settings.max_drawdown_pct) == (None, Decimal(20))
@@ -121,7 +121,10 @@ def test_all_problems_are_named_at_once_each_with_its_line() -> None:
     message = refused(text, {"TIMEFRAME": "7m"})
     assert message.startswith("4 settings are wrong\n")
     assert 'MODE must be one of paper, testnet, real, was "papr" (from .env line 3)' in message
-    assert 'DEPOSIT_CAP_USDT must be a plain number above 0, was "5,0" (from .env line 4)' in message
+    assert (
+        'DEPOSIT_CAP_USDT must be a plain number above 0, at most 1000000000000, was "5,0" (from .env line 4)'
+        in message
+    )
     assert '"SYMBL" is not a setting; did you mean "SYMBOL"? (from .env line 7)' in message
     assert 'was "7m" (from the environment)' in message
 

@@ -42,7 +42,7 @@ _PLACEHOLDER = re.compile(
 def _number(low: str, high: str | None = None, *, above: bool = False) -> BeforeValidator:
     """Read a plain decimal from `low` (or above it) to `high`."""
     bound = f"above {low}" if above else f"from {low}" if high else f"of {low} or more"
-    phrase = f"a plain number {bound}" + (f" to {high}" if high else "")
+    phrase = f"a plain number {bound}" + ((f", at most {high}" if above else f" to {high}") if high else "")
 
     def read(value: object) -> object:
         if value is None:

@@ -359,12 +359,20 @@ def test_the_trader_hears_what_the_law_would_let_through_either_way() -> None:
     assert asked(Agent.TRADER, where(book=HELD)).facts["room"] == {
         "max_buy": "0.00795",
         "max_sell": "0.002",
+        "blocked_by": [],
         "min_qty": "0.00011",
         "step": "0.00001",
     }
     assert asked(Agent.TRADER, where(book=FLAT)).facts["room"]["max_sell"] == "0"
     nothing = {"candles": (), "price": None, "age_ms": None}
     assert asked(Agent.TRADER, where(book=HELD, **nothing)).facts["room"]["max_buy"] == "0"
+
+
+def test_the_trader_hears_which_rules_keep_a_buy_back() -> None:
+    blocked = asked(Agent.TRADER, where(orders_today=20, daily_loss=Decimal(10), day_equity=Decimal(2000))).facts[
+        "room"
+    ]
+    assert (blocked["max_buy"], blocked["blocked_by"]) == ("0", ["orders_per_day", "daily_loss"])
 
 
 @pytest.mark.parametrize("action", ["BUY", "SELL"])
@@ -392,7 +400,7 @@ def test_dust_is_not_a_position_and_has_no_owner() -> None:
     owner = Owner("ma_trend", {"fast": 9, "slow": 34})
     held = position_facts(replace(where(book=HELD), owner=owner))
     assert (held["held"], held["policy_id"], held["unrealized_pct"]) == (True, "ma_trend", 0.0)
-    dust = position_facts(replace(where(book=replace(HELD, base=Decimal("0.0001"))), owner=owner))
+    dust = position_facts(replace(where(book=replace(HELD, base=Decimal("0.00009"))), owner=owner))
     assert (dust["held"], dust["policy_id"], dust["unrealized_pct"]) == (False, None, None)
 
 

@@ -37,9 +37,9 @@ say([trader_cli.__version__, sqlite3.sqlite_version])
 """,
     "loop": """
 run(["plan", "--dry-run", "-q", "--db", folder + "/none.db"])
-began = time.perf_counter()
+began, worked = time.perf_counter(), time.process_time()
 run(["loop", "--cycles", cycles, "--speed", "fast", "-q", "--db", folder + "/" + name])
-say(time.perf_counter() - began)
+say([time.perf_counter() - began, time.process_time() - worked])
 """,
     "layers": """
 import cProfile, pstats
@@ -71,10 +71,10 @@ from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.verification import verify
 import jsonschema
 ledger = Ledger.open_reader(Path(folder) / name, wall_now)
-began = time.perf_counter()
+began, worked = time.perf_counter(), time.process_time()
 checks = verify(ledger)
-took = time.perf_counter() - began
-say([next(check.checked for check in checks if check.name == "foreign keys"), took])
+took = [time.perf_counter() - began, time.process_time() - worked]
+say([next(check.checked for check in checks if check.name == "foreign keys"), *took])
 """,
     "bars": """
 from decimal import Decimal
@@ -143,8 +143,9 @@ def cold(folder: str) -> Iterator[Row]:
 def warm(folder: str) -> Iterator[Row]:
     """Cycles per second."""
     for name, market in markets():
-        secs = float(inside("loop", folder, f"{name}.db", CYCLES, market))
-        yield name, f"{CYCLES / secs:.0f} cycles/s", f"{1000 * secs / CYCLES:.1f} ms each"
+        secs, cpu = inside("loop", folder, f"{name}.db", CYCLES, market)
+        each = f"{1000 * secs / CYCLES:.1f} ms each, {1000 * cpu / CYCLES:.1f} ms of it cpu"
+        yield name, f"{CYCLES / secs:.0f} cycles/s", each
 
 
 def layers(folder: str) -> Iterator[Row]:
@@ -163,8 +164,8 @@ def ledger(folder: str) -> Iterator[Row]:
     for name, _ in markets():
         path = Path(folder) / f"{name}.db"
         yield f"bytes, {name}", f"{path.stat().st_size / CYCLES:.0f}", "per cycle, candles and indexes included"
-    rows, secs = inside("verify", folder, "simulated.db")
-    yield "ledger verify", f"{rows / secs:.0f} rows/s", f"{rows} rows in {secs:.2f} s"
+    rows, secs, cpu = inside("verify", folder, "simulated.db")
+    yield "ledger verify", f"{rows / secs:.0f} rows/s", f"{rows} rows in {secs:.2f} s, {cpu:.2f} s of it cpu"
     yield "simulated market", f"{float(inside('bars', folder, cycles=BARS)):.0f} bars/s", ""
 
 

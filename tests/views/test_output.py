@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trader_cli.core.errors import ConfigError, TraderError
+from trader_cli.core.errors import ConfigError
 from trader_cli.views.output import Column, Output, OutputClosedError, clean, clean_lines, report
 
 Capture = pytest.CaptureFixture[str]
@@ -239,10 +239,19 @@ def test_a_closed_pipe_is_noticed_and_the_next_record_ends_the_stream(monkeypatc
         out.lines("two")
 
 
-def test_a_full_disk_under_stdout_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_under_stdout_is_said_and_remembered_and_hides_no_other_word(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
     monkeypatch.setattr(sys, "stdout", Broken(OSError(28, "No space left on device")))
-    with pytest.raises(TraderError, match="could not be written: No space left"):
-        Output().lines("one")
+    out = Output(quiet=True)
+    out.record({"schema": "x/1"}, ["one"])
+    out = Output()
+    out.lines("one")
+    out.warn("order t1 is not known")
+    assert (out.closed, out.failed) == (True, True)
+    said = capsys.readouterr().err
+    assert "could not be written: No space left" in said
+    assert "order t1 is not known" in said
 
 
 @pytest.mark.parametrize("stream", [None, Broken(OSError(5, "Input/output error"))])

@@ -64,7 +64,9 @@ def room(situation: Situation, plan: Plan) -> dict[str, Any]:
     return {
         "max_buy": text(buy.allowed),
         "max_sell": text(sell.allowed),
-        "blocked_by": [] if buy.allowed > ZERO else [name for name in buy.violations if name != "minimum"],
+        "blocked_by": []
+        if buy.allowed > ZERO
+        else [one.name for one in buy.rulings if one.after <= ZERO and one.name != "minimum"],
         "min_qty": text(smallest_qty(market, price, held)),
         "step": text(market.step),
     }

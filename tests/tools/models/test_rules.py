@@ -313,7 +313,9 @@ def test_without_room_the_trader_holds_and_says_so() -> None:
     facts["room"] = {**facts["room"], "max_buy": "0.00019"}
     proposal = ask(Agent.TRADER, facts)
     assert (proposal["action"], proposal["qty"]) == ("HOLD", "0")
-    assert proposal["hypothesis"].startswith("room 0.00019 below the least order 0.0002; breakout")
+    assert proposal["hypothesis"].startswith("room 0.00019, least order 0.0002; breakout")
+    facts["room"] = {**facts["room"], "max_buy": "0", "blocked_by": ["orders_per_day"]}
+    assert ask(Agent.TRADER, facts)["hypothesis"].startswith("room 0, the law: orders_per_day; breakout")
 
 
 def test_an_edge_below_its_costs_is_not_traded() -> None:

@@ -198,7 +198,8 @@ def _enter(facts: Facts, room: _Room, signals: list[Payload], planned: list[str]
     if edge <= costs:
         return _hold(planned, f"edge below costs: {edge:.1f} of {costs:.1f} bp; {_said(best)}", best["policy_id"])
     if size < room.least:
-        blocked = ", ".join(map(str, _items(_mapping(facts.get("room")).get("blocked_by"))))
+        named = _mapping(facts.get("room")).get("blocked_by")
+        blocked = ", ".join(map(str, named)) if isinstance(named, list) else ""
         why = f"the law: {blocked}" if blocked else f"least order {brief(room.least)}"
         return _hold(planned, f"room {brief(room.max_buy)}, {why}; {_said(best)}")
     return _order("BUY", size, best["policy_id"], f"{_said(best)}; edge {edge:.0f} bp", _confidence(best))
