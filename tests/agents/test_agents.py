@@ -375,6 +375,11 @@ def test_the_trader_hears_which_rules_keep_a_buy_back() -> None:
     assert (blocked["max_buy"], blocked["blocked_by"]) == ("0", ["orders_per_day", "daily_loss"])
 
 
+def test_the_trader_hears_which_rules_keep_every_buy_back() -> None:
+    room = asked(Agent.TRADER, where(orders_today=20, daily_loss=Decimal(1), day_equity=Decimal(9999))).facts["room"]
+    assert (room["max_buy"], room["blocked_by"]) == ("0", ["orders_per_day", "daily_loss"])
+
+
 @pytest.mark.parametrize("action", ["BUY", "SELL"])
 def test_what_the_trader_hears_is_what_the_law_then_allows(action: str) -> None:
     room = trader.room(where(book=HELD), PLAN)

@@ -149,16 +149,25 @@ def test_with_the_exchange_down_a_cycle_records_observe_and_asks_no_model(down: 
     assert scene.problems() == []
 
 
-@pytest.mark.xfail(
-    raises=UpstreamError,
-    strict=True,
-    reason="DESIGN 5.4: with the exchange down OBSERVE is recorded; situation() needs market(), which may raise too",
-)
-def test_with_the_exchange_wholly_down_a_cycle_still_records_observe() -> None:
+def test_with_the_exchange_wholly_down_a_cycle_records_observe_by_the_rules_it_knows() -> None:
     scene = desk()
+    scene.traded()
+    scene.model.asked.clear()
     scene.exchange.down = {"all"}
     came = cycle(scene.desk)
-    assert (came.plan.payload.mode, came.upstream is not None) == ("OBSERVE", True)
+    assert (came.plan.payload.mode, came.execution.order) == ("OBSERVE", None)
+    assert came.upstream == "candles: the fake exchange is down"
+    assert came.snapshot is not None
+    assert scene.model.asked == []
+    assert scene.problems() == []
+
+
+def test_an_exchange_that_was_never_reached_is_an_upstream_error() -> None:
+    scene = desk()
+    scene.exchange.down = {"all"}
+    with pytest.raises(UpstreamError):
+        cycle(scene.desk)
+    assert (scene.model.asked, scene.rows("decisions")) == ([], 0)
 
 
 def test_with_the_exchange_down_and_an_order_unknown_a_cycle_records_observe_and_keeps_both() -> None:

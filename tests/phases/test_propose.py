@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from jsonschema import Draft7Validator
 
 from tests.desks import Scene, desk
 from tests.fakes import FIVE, HOSTILE, Hostile, bars, plan_words, proposal_words
@@ -15,7 +16,7 @@ from trader_cli.schemas.decision import Decision
 from trader_cli.schemas.planner import Plan
 from trader_cli.schemas.question import Agent, Answer
 from trader_cli.schemas.situation import TradingState
-from trader_cli.schemas.trader import Proposal
+from trader_cli.schemas.trader import SCHEMA, Proposal
 
 
 def planned(scene: Scene, words: str | None = None) -> Decision[Plan]:
@@ -157,7 +158,7 @@ def test_a_bad_reply_is_a_recorded_hold_with_its_cause_and_nothing_is_sent(hosti
     assert scene.model.calls == {"PLANNER": 1, "TRADER": 1}
     assert (scene.exchange.calls["submit"], scene.rows("orders")) == (0, 0)
     assert scene.ledger.proposal_of(came.plan.id) == proposed
-    assert scene.problems() == []
+    Draft7Validator(SCHEMA).validate(proposed.payload.payload())
 
 
 def test_the_raw_words_of_a_bad_reply_are_kept_with_what_sqlite_cannot_hold_made_visible() -> None:

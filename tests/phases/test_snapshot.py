@@ -62,7 +62,7 @@ def test_it_belongs_to_its_trace_and_without_one_to_the_newest_that_lacks_it() -
     assert scene.column("SELECT trace_id FROM portfolio ORDER BY id") == [first.trace_id, newest.trace_id, None]
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     steps=st.lists(
         st.tuples(

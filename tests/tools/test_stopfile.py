@@ -53,8 +53,10 @@ def test_what_cannot_be_read_stops_too(file: StopFile) -> None:
     assert file.reason() == "STOP file present (Is a directory)"
 
 
-def test_a_link_to_nowhere_is_no_file(file: StopFile, tmp_path: Path) -> None:
+def test_a_link_to_nowhere_stops_too(file: StopFile, tmp_path: Path) -> None:
     file.path.symlink_to(tmp_path / "nowhere")
+    assert file.reason() == "STOP file present (a link that leads nowhere)"
+    file.remove()
     assert file.reason() is None
 
 
@@ -93,6 +95,13 @@ def test_it_can_be_taken_away_once_and_again(file: StopFile) -> None:
     file.remove()
     file.remove()
     assert file.reason() is None
+
+
+def test_what_cannot_be_taken_away_goes_on_stopping_and_is_an_error(file: StopFile) -> None:
+    file.path.mkdir()
+    with pytest.raises(LedgerError, match="cannot remove"):
+        file.remove()
+    assert file.reason()
 
 
 # With the setting.
