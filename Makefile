@@ -62,7 +62,7 @@ lock: ## pin the newest allowed versions again in constraints.txt
 	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && \
 	uv=$$(command -v uv || { $(PYTHON) -m venv "$$tmp/uv" && "$$tmp/uv/bin/pip" install -q uv && echo "$$tmp/uv/bin/uv"; }) && \
 	"$$uv" pip compile -q --universal --python-version 3.11 --extra dev --upgrade --generate-hashes --no-header \
-		--no-annotate --no-emit-index-url --no-emit-find-links --output-file "$$tmp/pins" pyproject.toml && \
+		--no-annotate --output-file "$$tmp/pins" pyproject.toml && \
 	{ echo '# Made by `make lock` from pyproject.toml (runtime and dev).'; cat "$$tmp/pins"; } > constraints.txt
 
 clean: ## remove .venv, caches and the demo ledger

@@ -111,12 +111,12 @@ def _build() -> typer.Typer:
         if prefix:
             place = groups[prefix[0]]
         place.command(name, cls=_lazy(entry), help=entry.summary, rich_help_panel=None if prefix else entry.panel)(
-            _placeholder
+            _not_loaded
         )
     return root
 
 
-def _placeholder() -> None:
+def _not_loaded() -> None:
     """Stands in the tree for a command that is not loaded."""
 
 
