@@ -91,7 +91,7 @@ def loop(
 
 def _over(desk: Desk, until: Moment | None) -> bool:
     """Whether the moment to end at has come; it may come in a sleep."""
-    return until is not None and desk.clock.now() >= until
+    return until is not None and _now(desk) >= until
 
 
 def _now(desk: Desk) -> Moment:
