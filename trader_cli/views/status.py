@@ -9,6 +9,8 @@ from trader_cli.core.decimals import brief, text
 
 def status_lines(status: dict[str, Any]) -> list[str]:
     """State first, then money, then time."""
+    if status["mode"] is None:
+        return [f"The ledger {status['ledger']} was made and nothing was written yet. Begin: trader cycle"]
     state = "RUNNING" if status["state"] == "RUN" else status["state"]
     if status["unsettled_orders"]:
         state = "BLOCKED"
