@@ -20,6 +20,8 @@ from trader_cli.phases.snapshot import snapshot
 from trader_cli.schemas.book import Balances, Book
 from trader_cli.schemas.question import Agent
 
+PRICES = ("open", "high", "low", "close")
+
 D = Decimal
 
 
@@ -212,3 +214,21 @@ def test_the_next_books_begin_from_the_snapshot_and_from_what_came_after_it() ->
         scene.ledger.log_event(tx, "DEPOSIT", {"amount": "250", "reason": "more"}, scene.clock.now() + FIVE)
     book = scene.ledger.book("BTC", "USDT")
     assert book == replace(whole, deposits=D(1250), quote=whole.quote + 250)
+
+
+@pytest.mark.parametrize("factor", ["100", "0.01"])
+def test_a_misprint_of_several_bars_neither_marks_the_book_nor_raises_the_peak(factor: str) -> None:
+    scene = desk()
+    scene.traded()
+    good = bars(scene.clock.at)
+    wrong = [bar._replace(**{name: getattr(bar, name) * D(factor) for name in PRICES}) for bar in good[-3:]]
+    scene.exchange.rows = [*good[:-3], *wrong]
+    taken = cycle(scene.desk).snapshot
+    assert taken is not None
+    assert (taken.mark_price, taken.peak) == (D(50_000), D(1000))
+    scene.clock.advance(FIVE)
+    scene.exchange.rows = None
+    after = scene.traded(proposal_words("HOLD", "0")).snapshot
+    assert after is not None
+    assert after.peak == D(1000)
+    assert scene.problems() == []

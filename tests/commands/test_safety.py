@@ -1,0 +1,107 @@
+"""What keeps an operator safe at the command line: stops that always stop, ledgers that are not made by mistake."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from trader_cli.main import run
+
+Capture = pytest.CaptureFixture[str]
+
+
+def test_a_wrong_setting_does_not_keep_a_stop_away(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "x.env").write_text("DB_PATH=real/agent.db\nMODE=papr\n", encoding="utf-8")
+    assert run(["stop", "--reason", "drill", "--env-file", "x.env"]) == 3
+    assert (tmp_path / "real" / "STOP").read_text(encoding="utf-8") == "drill\n"
+    said = capsys.readouterr().err
+    assert 'a STOP file was written at "real/STOP"' in said
+    assert 'was "papr"' in said
+
+
+def test_a_rehearsed_stop_with_a_wrong_setting_writes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "x.env").write_text("MODE=papr\n", encoding="utf-8")
+    assert run(["stop", "--dry-run", "--env-file", "x.env"]) == 3
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("step", ["propose", "judge", "execute", "recover", "status"])
+def test_a_step_that_needs_a_ledger_makes_none(step: str, tmp_path: Path, capsys: Capture) -> None:
+    assert run([step, "--db", "typo/agent.db"]) == 8
+    assert not (tmp_path / "typo").exists()
+    assert "Make one: trader cycle" in capsys.readouterr().err
+
+
+def test_a_stop_beside_the_ledger_holds_under_every_name_of_it(tmp_path: Path, capsys: Capture) -> None:
+    assert run(["cycle", "-q"]) == 0
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "link.db").symlink_to(tmp_path / "data" / "agent.db")
+    assert run(["stop", "-q", "--db", "other/link.db"]) == 0
+    assert (tmp_path / "data" / "STOP").exists()
+    assert not (tmp_path / "other" / "STOP").exists()
+    assert not (tmp_path / "other" / "link.db.lock").exists()
+    assert run(["execute", "--db", "other/link.db"]) in (0, 4)
+    assert run(["resume", "--reason", "seen", "--db", "other/link.db"]) == 0
+    assert not (tmp_path / "data" / "STOP").exists()
+    capsys.readouterr()
+    assert run(["resume", "--reason", "again"]) == 0
+    assert "Nothing was stopped" in capsys.readouterr().out
+    assert run(["status"]) == 0
+    assert capsys.readouterr().out.startswith("RUNNING  paper")
+
+
+def test_a_stop_that_is_a_folder_stops_and_is_no_bug_to_take_away(tmp_path: Path, capsys: Capture) -> None:
+    assert run(["cycle", "-q"]) == 0
+    (tmp_path / "data" / "STOP").mkdir()
+    assert run(["cycle", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["plan"]["plan"]["mode"] == "OBSERVE"
+    assert run(["resume", "--reason", "x"]) == 6
+    assert "Remove it by hand" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("db", [".", "data"])
+def test_a_folder_is_no_ledger(db: str, tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "data").mkdir()
+    assert run(["cycle", "--db", db]) == 3
+    assert "must be a file, was the folder" in capsys.readouterr().err
+
+
+def test_a_file_of_another_kind_is_left_as_it_was(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "bars.csv").write_text("timestamp_ms,open\n" * 100, encoding="utf-8")
+    assert run(["cycle", "--db", "bars.csv"]) == 6
+    assert "is not a trader ledger" in capsys.readouterr().err
+    assert (tmp_path / "bars.csv").read_text(encoding="utf-8") == "timestamp_ms,open\n" * 100
+
+
+def test_config_check_refuses_what_a_cycle_would_refuse(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.setenv("MARKET", "nope.csv")
+    assert run(["config", "check"]) == 3
+    monkeypatch.setenv("MARKET", "live")
+    assert run(["config", "check"]) == 3
+    monkeypatch.delenv("MARKET")
+    monkeypatch.setenv("MODE", "real")
+    assert run(["config", "check"]) == 3
+    assert "paper only" in capsys.readouterr().err
+
+
+def test_a_loop_that_would_end_before_it_began_is_a_mistake(capsys: Capture) -> None:
+    assert run(["loop", "--speed", "fast", "--until", "2020-01-01"]) == 2
+    assert "must lie after now" in capsys.readouterr().err
+
+
+def test_a_cap_that_cannot_hold_one_round_trip_is_said_with_the_least_that_can(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setenv("CAP_IN_ALL_MODES", "true")
+    assert run(["loop", "--speed", "fast", "--cycles", "1"]) == 0
+    said = capsys.readouterr().err
+    assert "DEPOSIT_CAP_USDT 5 cannot hold one round trip of BTC/USDT" in said
+    least = said.split("The smallest that can: ")[1].split()[0]
+    monkeypatch.setenv("DEPOSIT_CAP_USDT", least)
+    assert run(["loop", "--speed", "fast", "--cycles", "1", "--db", "other.db"]) == 0
+    assert "cannot hold" not in capsys.readouterr().err
+    assert run(["ledger", "show", "--json", "--db", "other.db"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["order_state"] == "FILLED"
