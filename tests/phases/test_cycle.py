@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.fakes import (
     plan_words,
     proposal_words,
     report,
+    verdict_words,
 )
 from trader_cli.core.errors import (
     BusyError,
@@ -30,11 +32,11 @@ from trader_cli.core.errors import (
     UpstreamError,
 )
 from trader_cli.core.moments import Moment, iso
-from trader_cli.phases.cycle import RETRY_SECS, cycle, due_at, loop
+from trader_cli.phases.cycle import LOCK_WAIT_SECS, RETRY_SECS, cycle, due_at, loop
 from trader_cli.phases.judge import case_of
 from trader_cli.schemas.cycle import Cycle
 from trader_cli.schemas.order import Absent, OrderState
-from trader_cli.schemas.question import Agent
+from trader_cli.schemas.question import Agent, Answer
 from trader_cli.schemas.situation import TradingState
 from trader_cli.tools.lock import FileLock
 from trader_cli.tools.store import lock_path
@@ -193,6 +195,23 @@ def test_the_quote_that_cannot_be_had_before_the_order_ends_no_cycle_and_nothing
     assert came.upstream == "quote: the fake exchange is down"
     assert came.snapshot is not None
     assert (scene.exchange.calls["submit"], scene.rows("orders")) == (0, 0)
+    assert scene.problems() == []
+
+
+@pytest.mark.parametrize("agent", Agent)
+def test_whichever_model_cannot_be_reached_the_cycle_says_so_and_sends_nothing(agent: Agent) -> None:
+    scene = desk()
+    down = Answer("gpt-x", "unavailable", None, error="503")
+    said: dict[Agent, str | Answer] = {
+        Agent.PLANNER: plan_words(),
+        Agent.TRADER: proposal_words(),
+        Agent.JUDGE: verdict_words(),
+    }
+    for one, reply in (said | {agent: down}).items():
+        scene.model.will_say(one, reply)
+    came = cycle(scene.desk)
+    assert came.upstream == "gpt-x unavailable: 503"
+    assert (came.execution.order, scene.exchange.calls["submit"]) == (None, 0)
     assert scene.problems() == []
 
 
@@ -441,6 +460,17 @@ def test_an_order_that_needs_a_human_ends_a_loop_with_an_error_that_says_so() ->
     assert scene.rows("portfolio") == 2
     assert scene.exchange.sends == {"t1-1": 1}
     assert scene.problems() == []
+
+
+def test_a_signal_ends_a_loop_that_waits_for_another_process_to_let_go_of_the_ledger(tmp_path: Path) -> None:
+    began = time.monotonic()
+    with desk(tmp_path / "agent.db") as scene:
+        scene.unlock()
+        scene.stop.ends = "SIGTERM"
+        with FileLock(lock_path(tmp_path / "agent.db"), 0.0, "the ledger"):
+            assert walked(scene) == []
+        assert scene.rows("decisions") == 0
+    assert time.monotonic() - began < LOCK_WAIT_SECS
 
 
 def test_a_loop_holds_the_writer_lock_in_its_cycles_and_not_in_its_sleep(tmp_path: Path) -> None:

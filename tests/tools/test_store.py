@@ -21,6 +21,7 @@ from tests.ledgers import (
     tampering,
     wall,
 )
+from trader_cli.core.audit import link_hash
 from trader_cli.core.errors import BusyError, LedgerError, NotFoundError
 from trader_cli.phases.cycle import cycle
 from trader_cli.tools.migrations import CHAINED
@@ -487,12 +488,16 @@ def test_an_edited_link_is_named_whatever_the_column(path: Path, column: str) ->
 
 
 @pytest.mark.parametrize("marks", ["[]", "7", "{}", '{"decisions":7}', '{"decisions":[1]}', '{"decisions":["x","y"]}'])
-def test_marks_that_were_edited_hide_no_edited_row_and_break_no_check(path: Path, marks: str) -> None:
+def test_marks_that_were_forged_and_hashed_again_hide_no_edited_row_and_break_no_check(path: Path, marks: str) -> None:
     row_id, link = one(path, "SELECT id, link FROM decisions ORDER BY id DESC")
+    (ledger_id,) = one(path, "SELECT value FROM meta WHERE key = 'ledger_id'")
     with tampering(path) as db:
         db.execute("UPDATE audit_chain SET marks_json = ? WHERE seq = ?", (marks, link))
+        values = db.execute("SELECT * FROM audit_chain WHERE seq = ?", (link,)).fetchone()
+        forged = dict(zip(columns(db, "audit_chain"), values, strict=True))
+        db.execute("UPDATE audit_chain SET hash = ? WHERE seq = ?", (link_hash(ledger_id, forged), link))
         db.execute("UPDATE decisions SET cause = 'forged' WHERE id = ?", (row_id,))
-    assert any(f"link {link}" in words for words in broken(path))
+    assert f"link {link}" in broken(path)[0]
     with pytest.raises(LedgerError, match=f"the audit chain is broken: .*link {link}"):
         Store.open_writer(path, wall)
 

@@ -185,6 +185,11 @@ def test_where_nobody_could_have_traded_the_market_is_closed(
     assert (exchange.balances(), exchange.find(order(side=side)).__class__) == (Balances(D(0), OPENING), Absent)
 
 
+@pytest.mark.parametrize("price", ["100000", "25000"])
+def test_a_price_that_halved_or_doubled_is_still_a_price(ledger: Ledger, price: str) -> None:
+    assert market_with(ledger, opening(price)).submit(order("0.002")).state is OrderState.FILLED
+
+
 @pytest.mark.parametrize("price", ["100002", "24999"])
 def test_nothing_fills_at_a_misprint_or_another_coins_price(ledger: Ledger, price: str) -> None:
     report = market_with(ledger, opening(price)).submit(order("0.002"))
@@ -195,6 +200,21 @@ def test_a_price_of_less_than_a_hundred_ticks_is_too_coarse_to_trade_at(ledger: 
     coarse = replace(BTC, tick=D("500.01"))
     report = paper(ledger, FakeSource((*bars(), opening("50000"))), coarse).submit(order())
     assert (report.code, report.message) == ("-1013", "Filter failure: PRICE_FILTER")
+
+
+def test_a_price_of_a_hundred_ticks_is_fine_enough(ledger: Ledger) -> None:
+    coarse = replace(BTC, tick=D(500))
+    report = paper(ledger, FakeSource((*bars(), opening("50000"))), coarse).submit(order())
+    assert report.state is OrderState.FILLED
+
+
+@pytest.mark.parametrize(
+    ("edge", "qty"), [({"min_qty": D("0.001")}, "0.001"), ({"max_qty": D("0.001")}, "0.001"), ({}, "0.0001")]
+)
+def test_what_lies_just_within_a_filter_is_taken(ledger: Ledger, edge: dict[str, Decimal], qty: str) -> None:
+    market = replace(BTC, min_notional=D(5), **edge)  # type: ignore[arg-type]  # only decimals are changed
+    report = paper(ledger, FakeSource((*bars(), opening("50000"))), market).submit(order(qty))
+    assert report.state is OrderState.FILLED
 
 
 def test_another_symbol_is_refused_by_its_name(ledger: Ledger) -> None:
