@@ -11,7 +11,7 @@ import pytest
 
 from tests.desks import BUY_COST, Scene, desk
 from tests.fakes import Killed, breaks, fills, loses_the_answer, report, says
-from trader_cli.core.errors import UpstreamError
+from trader_cli.core.errors import LedgerError, UpstreamError
 from trader_cli.phases.cycle import cycle
 from trader_cli.phases.execute import execute
 from trader_cli.phases.recover import recover
@@ -186,6 +186,21 @@ def test_a_lost_answer_is_found_again_and_booked_as_if_it_had_arrived() -> None:
     trade = "SELECT side, qty, price, fee, fee_asset, order_id, status, trace_id FROM trades"
     assert lost.ledger.db.execute(trade).fetchall() == heard.ledger.db.execute(trade).fetchall()
     assert lost.problems() == []
+
+
+@pytest.mark.xfail(
+    raises=LedgerError,
+    strict=True,
+    reason="fills.trade_id is unique over the whole ledger: an exchange that numbers its trades anew (a testnet that "
+    "was wiped) leaves an order that no command can settle, and every cycle ends with 6 instead of NEEDS_HUMAN",
+)
+def test_a_trade_id_that_another_order_has_already_needs_a_human_and_breaks_no_command() -> None:
+    scene = desk()
+    scene.traded()
+    scene.exchange.manners = [breaks(TimeoutError())]
+    scene.traded()
+    scene.exchange.found = lambda intent: report(intent, number=1)
+    assert [order.state for order in recover(scene.desk)] == [OrderState.NEEDS_HUMAN]
 
 
 # Whom it asks.
