@@ -154,7 +154,9 @@ class Settings(BaseSettings):
         "Who thinks: rules (offline, free), or auto: rules as long as there is no model's key.", "auto"
     )
     paper_balance_usdt: Amount = _set("Opening balance of a new paper ledger, in the quote currency.", Decimal(1000))
-    paper_fee_pct: Percent = _set("What the paper exchange takes of each fill, in percent.", Decimal("0.1"))
+    paper_fee_pct: Annotated[Decimal, _number("0", "10")] = _set(
+        "What the paper exchange takes of each fill, in percent.", Decimal("0.1")
+    )
     paper_slippage_bps: Annotated[Decimal, _number("0", "10000")] = _set(
         "How much worse a paper fill is than the price, in hundredths of a percent.", Decimal(2)
     )

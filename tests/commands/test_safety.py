@@ -105,3 +105,37 @@ def test_a_cap_that_cannot_hold_one_round_trip_is_said_with_the_least_that_can(
     assert "cannot hold" not in capsys.readouterr().err
     assert run(["ledger", "show", "--json", "--db", "other.db"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["order_state"] == "FILLED"
+
+
+def test_a_stop_with_a_wrong_setting_lies_beside_the_ledger_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(["cycle", "-q"]) == 0
+    (tmp_path / "link.db").symlink_to(tmp_path / "data" / "agent.db")
+    monkeypatch.setenv("OHLCV_LIMIT", "abc")
+    assert run(["stop", "--db", "link.db"]) == 3
+    assert (tmp_path / "data" / "STOP").exists()
+
+
+def test_an_order_of_an_older_trace_leaves_no_false_drift(capsys: Capture) -> None:
+    for step in ("plan", "propose", "judge", "plan"):
+        assert run([step, "-q"]) == 0
+    assert run(["execute", "--verdict", "3", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["order"]["state"] == "FILLED"
+    assert run(["snapshot", "--json"]) == 0
+    taken = json.loads(capsys.readouterr().out)
+    assert (taken["drift_base"], taken["drift_quote"]) == ("0", "0")
+
+
+def test_a_snapshot_by_hand_after_a_misprint_verifies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bars = tmp_path / "bars.csv"
+    rows = [f"{(n + 5_000_000) * 300_000},100,101,99,{100 + n % 3},5" for n in range(200)]
+    rows += [
+        f"{(n + 5_000_000) * 300_000},102,{300 if n == 210 else 103},101,{102 + (n > 210) * 5},5"
+        for n in range(200, 230)
+    ]
+    bars.write_text("timestamp_ms,open,high,low,close,volume\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    monkeypatch.setenv("MARKET", str(bars))
+    assert run(["loop", "--speed", "fast", "--cycles", "25", "-q"]) == 0
+    assert run(["snapshot", "-q"]) == 0
+    assert run(["ledger", "verify", "-q"]) == 0

@@ -564,8 +564,11 @@ def test_what_is_not_ours_is_named(path: Path, more: str) -> None:
     with plain(path) as db:
         db.execute(more)
     assert found(path) == {SCHEMA: "helpful is something that no ledger has"}
-    with pytest.raises(LedgerError, match="schema was tampered with: helpful"):
-        Store.open_writer(path, wall)
+    if "TRIGGER" in more:  # it would run inside our transactions; a view of somebody's own harms no row
+        with pytest.raises(LedgerError, match="schema was tampered with: helpful"):
+            Store.open_writer(path, wall)
+    else:
+        Store.open_writer(path, wall).close()
 
 
 def test_a_check_that_was_written_out_of_the_schema_is_named(path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeVa
 import typer
 
 from trader_cli.core.errors import ExitCode, UsageError
-from trader_cli.views.output import Output
+from trader_cli.views.output import Output, OutputClosedError
 
 if TYPE_CHECKING:
     from trader_cli.config import Loaded, Settings
@@ -129,12 +129,17 @@ def command(body: Callable[Concatenate[Globals, P], R]) -> Callable[..., R | Exi
 
     @functools.wraps(body)
     def run(ctx: typer.Context, **given: Any) -> R | ExitCode:
+        g = None
         try:
             g = globals_of(ctx)
             code = body(g, **{param.name: given[param.name] for param in own})  # type: ignore[call-arg]
             if g.out.failed and not code:
                 return ExitCode.FAILURE
             return code
+        except OutputClosedError:
+            if g is not None and g.out.failed:
+                return ExitCode.FAILURE
+            raise
         except BrokenPipeError as error:
             # stdout is Output's business; Typer would take any other pipe for it and end with success.
             raise RuntimeError(f"a connection broke: {error}") from error

@@ -58,7 +58,8 @@ def stop(g: Globals, reason: Reason = "stopped by the operator", dry_run: DryRun
 
 def _stop_without_settings(g: Globals, reason: str, dry_run: bool) -> None:
     """A wrong setting must not keep the stop away: write the file where the ledger would be, and say where."""
-    file = StopFile(g.db or Path(ledger_name(g.settings_file(), os.environ)))
+    ledger = g.db or Path(ledger_name(g.settings_file(), os.environ))
+    file = StopFile(ledger.resolve() if ledger.is_symlink() else ledger)
     if not dry_run:
         file.write(reason)
         g.out.warn(f'The settings cannot be read; a STOP file was written at "{file.path}".')

@@ -23,6 +23,7 @@ def snapshot(desk: Desk, trace_id: str | None = None) -> Snapshot:
     seen = seen_by(desk, plan.observation_id if plan else None, plan.trace_id if plan else "", now)
     held = _held(desk, plan, seen)
     with desk.ledger.transaction() as tx:
+        seen = seen if seen.id is not None else desk.ledger.log_observation(tx, seen)
         book = desk.ledger.book(market.base, market.quote)
         mark = _mark(seen.window, last, book)
         peak = last.peak if last else book.deposits
@@ -45,8 +46,8 @@ def snapshot(desk: Desk, trace_id: str | None = None) -> Snapshot:
 
 
 def _held(desk: Desk, plan: Decision[Plan] | None, seen: Observation) -> Balances | None:
-    """What the account holds now: asked anew if this trace sent an order, else as it was seen."""
-    if plan is None or desk.ledger.order_of_trace(plan.trace_id) is not None:
+    """What the account holds now: asked anew if an order came after the look, else as it was seen."""
+    if plan is None or desk.ledger.ordered_since(seen.id):
         try:
             return desk.exchange.balances()
         except UpstreamError:

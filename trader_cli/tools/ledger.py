@@ -267,6 +267,12 @@ class Ledger(OrderStore):
         """One decision by id. Raises NotFoundError."""
         return self._one_decision("id = ?", row_id) or missing(f"decision {row_id}")
 
+    def ordered_since(self, observation_id: int | None) -> bool:
+        """Whether an order was sent or settled after an observation, so that its balances are out of date."""
+        newest = self.db.execute("SELECT link FROM order_events ORDER BY id DESC LIMIT 1").fetchone()
+        seen = self.db.execute("SELECT link FROM observations WHERE id = ?", (observation_id,)).fetchone()
+        return newest is not None and seen is not None and newest[0] > seen[0]
+
     def has_decision(self, row_id: int) -> bool:
         """Whether there is a decision of that id."""
         return bool(self.db.execute("SELECT 1 FROM decisions WHERE id = ?", (row_id,)).fetchone())

@@ -312,9 +312,15 @@ def m001_initial(db: sqlite3.Connection) -> None:
     _insert_only(db, "audit_chain", "seq")
 
 
-def strange(db: sqlite3.Connection) -> Iterator[str]:
-    """What of a ledger's tables, indexes and triggers is not as these steps make it."""
+def strange(db: sqlite3.Connection, triggers_only: bool = False) -> Iterator[str]:
+    """What of a ledger's tables, indexes and triggers is not as these steps make it.
+
+    With `triggers_only`, of what was added only triggers count: a view of somebody's own harms no row.
+    """
     wanted, found = _shape(), dict(db.execute(_SHAPE))
+    if triggers_only:
+        triggers = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")}
+        found = {name: sql for name, sql in found.items() if name in wanted or name in triggers}
     for name in sorted(wanted.keys() | found.keys()):
         if name not in found:
             yield f"{name} is missing"

@@ -158,7 +158,7 @@ class Store:
             found = self.db.execute("PRAGMA quick_check(1)").fetchone()[0]
             if found != "ok":
                 raise LedgerError(f"the ledger is damaged: {found}", "Look: trader ledger verify. Restore a backup.")
-        if bad := next(migrations.strange(self.db), None):
+        if bad := next(migrations.strange(self.db, triggers_only=True), None):
             raise LedgerError(f"the ledger's schema was tampered with: {bad}", "Look: trader ledger verify")
         if bad := next(self.broken_links(since=self._tail[0] - TAIL_LINKS), None):
             raise LedgerError(f"the audit chain is broken: {bad}", "Look: trader ledger verify")

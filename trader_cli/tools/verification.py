@@ -21,7 +21,7 @@ from trader_cli.schemas.book import Book
 from trader_cli.schemas.check import Check
 from trader_cli.schemas.market import ABSURD, MORE
 from trader_cli.schemas.order import EDGES, OrderState, Side
-from trader_cli.tools import migrations
+from trader_cli.tools import chain, migrations
 from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.rows import FILLS, read_fill
 
@@ -277,7 +277,8 @@ def _books(ledger: Ledger, count: _Count) -> Problems:
         mark = dec(str(row["mark_price"]))
         equity = accounting.equity(book, mark)
         peak = max(peak or book.deposits, equity)
-        if equity > before and dec(str(row["peak_usdt"])) == before and _saw_absurd(ledger, row["trace_id"]):
+        before = before or book.deposits
+        if equity > before and dec(str(row["peak_usdt"])) == before and _saw_absurd(ledger, row["trace_id"], link):
             peak = before
         yield from _compare(row, book, mark, peak)
         before = peak
@@ -287,9 +288,13 @@ def _books(ledger: Ledger, count: _Count) -> Problems:
             yield f"snapshot {row['id']}: equity {equity} is not deposits, realized and unrealized together"
 
 
-def _saw_absurd(ledger: Ledger, trace_id: object) -> bool:
-    """Whether a trace saw a window that raises no peak."""
-    found = ledger.db.execute("SELECT defects_json FROM observations WHERE trace_id = ?", (trace_id,))
+def _saw_absurd(ledger: Ledger, trace_id: object, link: int) -> bool:
+    """Whether what a snapshot looked at raises no peak: its trace's observations, or the newest before it."""
+    after = chain.first_id(ledger.db, "observations", link + 1)
+    newest = ledger.db.execute("SELECT max(id) FROM observations WHERE ? IS NULL OR id < ?", (after, after)).fetchone()[
+        0
+    ]
+    found = ledger.db.execute("SELECT defects_json FROM observations WHERE trace_id = ? OR id = ?", (trace_id, newest))
     return any(one["kind"] in (ABSURD, MORE) for (defects,) in found for one in json.loads(defects))
 
 
