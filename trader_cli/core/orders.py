@@ -65,11 +65,11 @@ def _misfit(intent: Intent, report: Report) -> Doubt | None:
         return Doubt(f"an exchange cannot say {report.state}")
     if report.executed_qty < ZERO:
         return Doubt(f"the exchange executed {report.executed_qty}")
-    return _unproved(intent, report) if report.state in EXECUTED else None
+    return _unsound(report) or (_unproved(intent, report) if report.state in EXECUTED else None)
 
 
-def _unproved(intent: Intent, report: Report) -> Doubt | None:
-    """What is wrong with the fills of an executed order."""
+def _unsound(report: Report) -> Doubt | None:
+    """What is wrong with the fills by themselves, also of an order that is still open."""
     for fill in report.fills:
         if fill.qty <= ZERO or fill.price <= ZERO or fill.quote_qty != mul(fill.qty, fill.price):
             return Doubt(f"fill {fill.trade_id!r}: {fill.qty} at a price of {fill.price} for {fill.quote_qty}")
@@ -77,6 +77,11 @@ def _unproved(intent: Intent, report: Report) -> Doubt | None:
             return Doubt(f"fill {fill.trade_id!r}: a fee of {fill.fee} {fill.fee_asset} on {fill.quote_qty}")
     if len({fill.trade_id for fill in report.fills}) != len(report.fills):
         return Doubt(f"one trade twice: {', '.join(fill.trade_id for fill in report.fills)}"[:300])
+    return None
+
+
+def _unproved(intent: Intent, report: Report) -> Doubt | None:
+    """What is wrong with the fills of an executed order taken together."""
     filled = add(*(fill.qty for fill in report.fills))
     if filled != report.executed_qty or filled <= ZERO:
         return Doubt(f"fills add up to {filled}, executed is {report.executed_qty}")
