@@ -24,6 +24,8 @@ from trader_cli.core.errors import ConfigError
 DEFAULT = "default"
 """The origin of a value that nobody set."""
 
+_MOST_CHARS = 1_000_000
+"""A settings file longer than this is something else, perhaps without an end."""
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,40}|[a-z_][a-z0-9_]{0,40}", re.ASCII)
 _DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
 _URL = re.compile(r"https?://[^\s@]+", re.ASCII)
@@ -319,7 +321,7 @@ def settings_from(
     given = {name: value for name, value in given.items() if value.text or not _may_be_unset(name)}
     settings, wrong = _check(given)
     if settings is None or problems or wrong:
-        raise _config_error(problems + wrong, source if text else None)
+        raise _config_error(problems + wrong, source if text else None, bool(options))
     return Loaded(settings, {name: given[name].origin if name in given else DEFAULT for name in NAMES})
 
 
@@ -340,13 +342,23 @@ def _may_be_unset(name: str) -> bool:
 
 def _read(env_file: Path) -> str:
     try:
-        return env_file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        with env_file.open(encoding="utf-8") as file:  # perhaps a pipe: --env-file <(decrypt .env)
+            text = file.read(_MOST_CHARS + 1)
+        reason = None if len(text) <= _MOST_CHARS else f"it has more than {_MOST_CHARS} characters"
+    except (OSError, ValueError) as error:
+        text, reason = "", _unreadable(error)
+    if reason is not None:
         raise ConfigError(
             f'cannot read the settings file "{env_file}": {reason}',
             'Make one with "trader init", name another with --env-file PATH, or use --env-file none.',
-        ) from None
+        )
+    return text
+
+
+def _unreadable(error: OSError | ValueError) -> str:
+    if isinstance(error, OSError):
+        return str(error.strerror)
+    return "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else "no file can have that name"
 
 
 def _from_text(text: str, source: str) -> tuple[dict[str, Given], list[str]]:
@@ -425,8 +437,9 @@ def _key_problems(settings: Settings, given: Mapping[str, Given]) -> list[str]:
     return [f'OPENAI_API_KEY must be a key that begins with "sk-" ({given["OPENAI_API_KEY"].where})']
 
 
-def _config_error(problems: list[str], source: str | None) -> ConfigError:
-    place = f'"{source}" or the environment' if source else "the environment"
+def _config_error(problems: list[str], source: str | None, options: bool) -> ConfigError:
+    places = [f'"{source}"'] * bool(source) + ["the environment"] + ["the option"] * options
+    place = " or ".join(places)
     hint = f'Correct {place}, then run "trader config check".'
     if len(problems) == 1:
         return ConfigError(problems[0], hint)

@@ -189,7 +189,10 @@ def _guarded(call: Callable[[], Any], asked: Asked) -> int:
         if leaving.code is None or isinstance(leaving.__context__, BrokenPipeError):
             return ExitCode.OK
         return leaving.code if isinstance(leaving.code, int) else ExitCode.FAILURE
-    except typer.Abort:
+    except typer.Abort as left:
+        cause = left.__cause__
+        if isinstance(cause, EOFError) and cause.args:  # a file was cut short: no prompt, whose EOFError says nothing
+            return _failed(cause, asked)
         report(TraderError("aborted"), as_json=asked.json)
         return ExitCode.FAILURE
     except Exception as error:  # noqa: BLE001 - the boundary: whatever it is, one message and one code
@@ -224,7 +227,7 @@ def _known(error: Exception) -> TraderError | None:
     if isinstance(error, typer.TyperException):
         path = getattr(getattr(error, "ctx", None), "command_path", "trader")
         return UsageError(error.format_message(), f"{path} --help")
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
     if full or (type(error).__module__ == "sqlite3" and re.search(r"disk is full|readonly", str(error))):
         return LedgerError(
             f"the disk does not take what must be written: {error}", "Free or unlock the disk, try again."

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from trader_cli.core.errors import UsageError
 from trader_cli.core.moments import Moment, day_start, parse_iso, span_ms
+
+_ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9:.,]{2,15}(Z|[+-][0-9:]{2,8})?)?", re.IGNORECASE)
+"""What Python reads as a time is more than that, and some of it is a slip of the finger (`11111111111`)."""
 
 
 def moment(words: str, now: Moment, *, ahead: bool = False) -> Moment:
@@ -15,8 +20,11 @@ def moment(words: str, now: Moment, *, ahead: bool = False) -> Moment:
     except ValueError:
         pass
     try:
-        return parse_iso(words)
+        if _ISO.fullmatch(words):
+            return parse_iso(words)
     except ValueError:
-        raise UsageError(
-            f'a time must be a date (2026-11-22), an ISO time, today, or a span such as 24h or 7d; was "{words}"'
-        ) from None
+        pass
+    was = words if len(words) <= 60 else words[:59] + "…"
+    raise UsageError(
+        f'a time must be a date (2026-11-22), an ISO time, today, or a span such as 24h or 7d; was "{was}"'
+    )

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from functools import lru_cache
 from hashlib import sha256
+from io import BytesIO
 from itertools import islice
 from operator import sub
 from pathlib import Path
@@ -39,6 +40,8 @@ _EARLIEST_MS, _LATEST_MS = 100_000_000_000, 100_000_000_000_000
 """1973 to 5138: stamps outside are seconds or microseconds."""
 _UNITS = (("w", 604_800_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000))
 _FINEST = Decimal("1e-18")
+_MOST_BYTES = 1 << 30
+"""What a .gz file may unpack to: 15 million bars. More is a bomb."""
 _BLOCK_BARS = 256
 _BLOCKS_KEPT = 8
 
@@ -133,10 +136,12 @@ def _number(field: str) -> Decimal:
 
 
 def _read(path: Path) -> bytes:
+    hint = "set MARKET to a CSV file of candles that exists and can be read"
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe is waited for without end
+            raise ConfigError(f"{path}: cannot be read: it is a pipe or a device, needs a file", hint)
         return path.read_bytes()
     except OSError as error:
-        hint = "set MARKET to a CSV file of candles that exists and can be read"
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}", hint) from error
 
 
@@ -144,9 +149,13 @@ def _unpacked(path: Path, raw: bytes) -> bytes:
     if path.suffix != ".gz":
         return raw
     try:
-        return gzip.decompress(raw)
+        with gzip.GzipFile(fileobj=BytesIO(raw)) as packed:
+            content = packed.read(_MOST_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise ConfigError(f"{path}: is not a whole gzip file: {error}", "fetch the file again") from error
+    if len(content) > _MOST_BYTES:
+        raise ConfigError(f"{path}: unpacks to more than {_MOST_BYTES} bytes", "set MARKET to a shorter file")
+    return content
 
 
 def _scan(path: Path, content: bytes) -> tuple[array[int], array[int]]:
