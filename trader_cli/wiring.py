@@ -29,6 +29,9 @@ from trader_cli.tools.rehearsal import rehearse
 from trader_cli.tools.stopfile import StopFile
 from trader_cli.tools.store import exists, loop_lock_path, make_folder
 
+BATCH_MS = 200
+"""For how long a fast loop gathers cycles into one commit. Market, model and exchange must all be local."""
+
 
 @dataclass(frozen=True, slots=True)
 class OperatorStop:
@@ -237,4 +240,5 @@ def _desk(settings: Settings, ledger: Ledger, source: CandleSource, bench: Bench
         stop=operator_stop(settings, bench.signals),
         timeframe_ms=source.timeframe_ms,
         ohlcv_limit=settings.ohlcv_limit,
+        batch_ms=BATCH_MS if bench.fast else 0,
     )

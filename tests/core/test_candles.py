@@ -309,3 +309,40 @@ def test_the_order_in_which_bars_come_changes_the_defects_but_not_the_bars(seed:
     window = look(*(rows[index] for index in order))
     assert window.candles == tuple(rows)
     assert ("disorder" in kinds(window)) is (order != sorted(order))
+
+
+# A window after the one before it.
+
+
+def grown(rows: list[Candle], timeframe_ms: int = FIVE) -> tuple[Window, Window]:
+    """The last window of `rows` as it is examined after the one before it, and as it is examined alone."""
+    now = rows[-1].opened_at + timeframe_ms
+    before = examine(CandleBatch("recorded:x", tuple(rows[-LIMIT - 1 : -1])), FIVE, now - timeframe_ms, LIMIT)
+    batch = CandleBatch("recorded:x", tuple(rows[-LIMIT:]))
+    return examine(batch, FIVE, now, LIMIT, before), examine(batch, FIVE, now, LIMIT)
+
+
+def test_a_window_that_moved_on_by_a_clean_bar_is_what_it_would_be_alone() -> None:
+    after, alone = grown(walk(LIMIT + 1))
+    assert after == alone
+    assert after.closes == alone.closes == tuple(float(row.close) for row in after.candles)
+
+
+@given(
+    st.sampled_from(Candle._fields),
+    st.sampled_from(["0", "-1", "49.9", "50", "99.5", "100", "101", "200", "210", "1e18", "NaN", "Infinity"]),
+    st.integers(0, 1000),
+    st.integers(0, LIMIT),
+    st.booleans(),
+)
+@settings(deadline=None, max_examples=400)
+def test_a_window_looked_at_after_another_has_the_defects_it_has_alone(
+    field: str, value: str, seed: int, index: int, flat: bool
+) -> None:
+    rows = walk(LIMIT + 1, seed)
+    if flat:
+        rows = [row._replace(open=row.close, high=row.close, low=row.close) for row in rows]
+    changed = {field: Decimal(value)} if field != "opened_at" else {field: rows[index].opened_at + FIVE // 2}
+    rows[index] = rows[index]._replace(**changed)
+    after, alone = grown(rows)
+    assert repr(after) == repr(alone)

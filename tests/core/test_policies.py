@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trader_cli.core.policies import POLICIES, Signal, signal, signals, within_bounds
-from trader_cli.schemas.market import Candle
+from trader_cli.schemas.market import Candle, Window
 from trader_cli.schemas.planner import Strategy
 from trader_cli.schemas.policy import BY_ID
 
@@ -175,7 +175,8 @@ def test_parameters_that_are_missing_or_senseless_become_usable() -> None:
 def test_a_plan_is_spoken_for_in_its_order() -> None:
     plan = [Strategy("breakout", {"entry": 30, "exit": 10}), Strategy("cash", {}), Strategy("ma_trend", {})]
     candles = bars(walk(200, 4))
-    said = signals(plan, candles, held=True)
+    window = Window("simulated:1", 300_000, candles, (), candles[-1].close, 0)
+    said = signals(plan, window, held=True)
     assert said == tuple(signal(strategy.policy_id, strategy.params, candles, True) for strategy in plan)
     assert [one.params for one in said] == [{"entry": 30, "exit": 10}, {}, {"fast": 9, "slow": 34}]
 

@@ -181,6 +181,42 @@ def test_a_transaction_that_fails_leaves_neither_rows_nor_a_link(path: Path, sto
     assert list(store.broken_links()) == []
 
 
+def test_transactions_together_keep_their_links_and_become_visible_at_once(path: Path, store: Store) -> None:
+    first = store.next_link
+    with store.writing(), store.together():
+        for number in range(3):
+            with store.transaction() as tx:
+                tx.insert("events", ts_utc="2026-01-01T00:00:00.000Z", kind="NOTICE", data_json=str(number))
+        assert one(path, "SELECT max(seq) FROM audit_chain") == (first - 1,)
+    assert rows(path, "SELECT link FROM events ORDER BY id DESC LIMIT 3") == [(first + 2,), (first + 1,), (first,)]
+    assert broken(path) == []
+
+
+@pytest.mark.parametrize("caught", [True, False])
+def test_of_transactions_together_none_stands_when_one_fails(path: Path, store: Store, caught: bool) -> None:
+    before, head = sha256(path), store.head
+    with store.writing(), pytest.raises((ValueError, RuntimeError)), store.together():
+        note_in(store)
+        try:
+            with store.transaction() as tx:
+                tx.insert("events", ts_utc="2026-01-01T00:00:00.000Z", kind="NOTICE", data_json="{}")
+                raise ValueError("in the middle")
+        except ValueError:
+            if not caught:
+                raise
+    assert sha256(path) == before
+    assert store.head == head
+    with store.writing():
+        note_in(store)
+    assert broken(path) == []
+
+
+def note_in(store: Store) -> None:
+    """One event, written by a caller that holds the lock."""
+    with store.transaction() as tx:
+        tx.insert("events", ts_utc="2026-01-01T00:00:00.000Z", kind="NOTICE", data_json="{}")
+
+
 def test_a_transaction_without_rows_makes_no_link(store: Store) -> None:
     head, link = store.head, store.next_link
     with store.writing(), store.transaction():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from trader_cli.core import accounting
 from trader_cli.core.decimals import ZERO, brief, div, sub, text
 from trader_cli.core.limits import sellable
 from trader_cli.core.moments import iso
+from trader_cli.schemas.market import Features
 from trader_cli.schemas.situation import Situation
 
 PRELUDE = (
@@ -28,7 +28,7 @@ def market_facts(situation: Situation) -> dict[str, Any]:
         "source": window.source,
         "price": None if window.price is None else text(window.price),
         "candle_age_secs": None if window.age_ms is None else window.age_ms // 1000,
-        "features": asdict(situation.observation.features),
+        "features": {name: getattr(situation.observation.features, name) for name in Features.__slots__},
         "defects": [f"{defect.kind}: {defect.detail}" for defect in window.defects],
     }
 

@@ -30,7 +30,6 @@ MAX_OUTPUT_TOKENS = 4_000
 def question(situation: Situation, plan: Plan, trace_id: str) -> Question:
     """What the trader is asked."""
     position = position_facts(situation)
-    candles = situation.observation.window.candles
     facts = {
         **market_facts(situation),
         "plan": plan.payload(),
@@ -42,7 +41,7 @@ def question(situation: Situation, plan: Plan, trace_id: str) -> Question:
                 "strength": one.strength,
                 "reason": one.reason,
             }
-            for one in signals(plan.strategies, candles, bool(position["held"]))
+            for one in signals(plan.strategies, situation.observation.window, bool(position["held"]))
         ],
         "position": position,
         "room": room(situation, plan),

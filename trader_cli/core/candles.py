@@ -32,18 +32,44 @@ _FIELDS = Candle._fields[1:]
 _LARGEST = Decimal("1e18")
 
 
-def examine(batch: CandleBatch, timeframe_ms: int, now: Moment, limit: int) -> Window:
-    """Judge the `limit` newest closed bars as of `now`.
+def examine(batch: CandleBatch, timeframe_ms: int, now: Moment, limit: int, before: Window | None = None) -> Window:
+    """Judge the `limit` newest closed bars as of `now`; where they are those of `before` and one more, only that one.
 
     Kinds of defect: empty, short, stale (of the window); misaligned, unclosed, not_positive, impossible,
     duplicate, disorder (of a row); gap, plateau, absurd (between rows); more (how many are not listed).
     """
     rows = batch.candles
+    if before is not None and _follows(rows, before, timeframe_ms, now, limit):
+        newest = rows[-1]
+        closes = (*before.closes[1:], float(newest.close))
+        return Window(batch.source, timeframe_ms, rows, (), newest.close, now - newest.opened_at - timeframe_ms, closes)
     sound, faults = (rows, []) if _clean(rows, timeframe_ms, now) else _sift(rows, timeframe_ms, now)
     price = sound[-1].close if sound else None
     age_ms = now - sound[-1].opened_at - timeframe_ms if sound else None
     found = [*_lacks(len(rows), len(sound), limit), *_stale(age_ms, timeframe_ms), *faults]
     return Window(batch.source, timeframe_ms, sound, _shortened(found), price, age_ms)
+
+
+def _follows(rows: Candles, before: Window, timeframe_ms: int, now: Moment, limit: int) -> bool:
+    """Whether `rows` are the clean candles of `before`, moved on by one bar that is clean, too, and moves."""
+    if before.defects or len(rows) != limit or before.timeframe_ms != timeframe_ms or rows[:-1] != before.candles[1:]:
+        return False
+    last, new = before.candles[-1], rows[-1]
+    try:
+        with localcontext(MONEY):
+            return (
+                new.opened_at == last.opened_at + timeframe_ms
+                and 0 <= now - new.opened_at - timeframe_ms <= STALE_BARS * timeframe_ms
+                and ZERO < new.low < new.high <= new.low * 2
+                and new.low <= new.open <= new.high
+                and new.low <= new.close <= new.high
+                and new.close <= last.close * 2
+                and last.close <= new.close * 2
+                and ZERO < new.volume < _LARGEST
+                and new.high < _LARGEST
+            )
+    except ArithmeticError:  # a NaN was compared
+        return False
 
 
 def _clean(rows: Candles, timeframe_ms: int, now: Moment) -> bool:

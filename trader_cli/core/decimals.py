@@ -17,6 +17,7 @@ from decimal import (
     InvalidOperation,
     Overflow,
 )
+from functools import lru_cache
 
 MONEY = Context(prec=60, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero, Overflow])
 ZERO = Decimal(0)
@@ -51,6 +52,7 @@ def text(value: Decimal) -> str:
     return plain
 
 
+@lru_cache(maxsize=1024)
 def brief(value: Decimal) -> str:
     """A number of any size rounded to 8 places: for messages, never for the books."""
     return _plain(MONEY.quantize(value, Decimal("1e-8")))

@@ -86,7 +86,9 @@ def in_force(kept: StateAndCause, asked: StateAndCause) -> StateAndCause:
 
 
 def review(case: Case) -> Review:
-    """The law's word: every rule, and the quantity that all of them let through."""
+    """The law's word: every rule, and the quantity that all of them let through. On a HOLD only that it is none."""
+    if case.proposal.action == "HOLD":  # there is no order that a rule could bind
+        return Review(allowed=ZERO, price=case.price, rulings=(_action(case),))
     rulings = [rule(case) for rule in RULES]
     allowed = min((ruling.after for ruling in rulings), default=ZERO)
     last = _minimum(case, floor_to(allowed, case.situation.market.step))

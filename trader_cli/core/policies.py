@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from trader_cli.core.indicators import log_returns, rsi, sma, stdev
-from trader_cli.schemas.market import Candle
+from trader_cli.schemas.market import Candle, Window
 from trader_cli.schemas.planner import Strategy
 from trader_cli.schemas.policy import BY_ID, Param
 
@@ -46,10 +46,10 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class _Bars:
-    """The window, its last `LOOK_BACK` closes as floats, and its volatility: None where undefined, never zero."""
+    """The window, its closes as floats, and its volatility: None where undefined, never zero."""
 
     candles: Sequence[Candle]
-    closes: list[float]
+    closes: Sequence[float]
     volatility: float | None
 
 
@@ -62,12 +62,12 @@ def signal(policy_id: str, params: Mapping[str, object], candles: Sequence[Candl
 
     Raises ValueError for a policy the catalogue does not have.
     """
-    return _signal(policy_id, params, _bars(candles), held)
+    return _signal(policy_id, params, _bars(candles, [float(candle.close) for candle in candles]), held)
 
 
-def signals(strategies: Sequence[Strategy], candles: Sequence[Candle], held: bool) -> tuple[Signal, ...]:
+def signals(strategies: Sequence[Strategy], window: Window, held: bool) -> tuple[Signal, ...]:
     """What each strategy of a plan says, in the plan's order. Raises ValueError as `signal` does."""
-    bars = _bars(candles)
+    bars = _bars(window.candles, window.closes)
     return tuple(_signal(strategy.policy_id, strategy.params, bars, held) for strategy in strategies)
 
 
@@ -95,8 +95,7 @@ def _signal(policy_id: str, params: Mapping[str, object], bars: _Bars, held: boo
     return Signal(policy_id, known, action, round(min(max(strength, 0.0), 1.0), 4), reason[:100])
 
 
-def _bars(candles: Sequence[Candle]) -> _Bars:
-    closes = [float(candle.close) for candle in candles[-LOOK_BACK:]]
+def _bars(candles: Sequence[Candle], closes: Sequence[float]) -> _Bars:
     volatility = stdev(log_returns(closes, VOLATILITY_BARS), VOLATILITY_BARS)
     return _Bars(candles, closes, volatility or None)
 
@@ -112,7 +111,7 @@ def _too_few(bars: _Bars, needed: int) -> _Said:
 def _rsi_reversion(params: dict[str, int | float], bars: _Bars, held: bool) -> _Said:
     """Buy weakness above the floor, sell strength; a close below the floor ends the trade."""
     low, high = params["low"], params["high"]
-    value = rsi([float(candle.close) for candle in bars.candles])
+    value = rsi(bars.closes)
     needed = FLOOR_BARS + FLOOR_SKIP
     if value is None or bars.volatility is None or len(bars.candles) < needed:
         return _too_few(bars, needed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 from trader_cli.core.errors import (
     BusyError,
@@ -77,16 +78,17 @@ def loop(
     while (cycles is None or done < cycles) and not _over(desk, until):
         if not _wait(desk, waiting) or _over(desk, until):
             return
-        came = _outlive(desk)
-        if isinstance(came, BusyError) and desk.stop.ending() is not None:
-            return
-        yield came
-        if isinstance(came, MarketEndedError):
-            return
+        several = _outlive(desk, _Batch(desk, None if cycles is None else cycles - done, until))
+        for came in several:
+            if isinstance(came, BusyError) and desk.stop.ending() is not None:
+                return
+            yield came
+            if isinstance(came, MarketEndedError):
+                return
+            done += 1
         failed = isinstance(came, TraderError) or came.upstream is not None
         if failed and not desk.clock.sleep_until(desk.clock.wall() + RETRY_SECS * 1000):
             return
-        done += 1
 
 
 def _over(desk: Desk, until: Moment | None) -> bool:
@@ -115,12 +117,47 @@ def _due_now(desk: Desk) -> Moment | None:
         return due_at(desk.ledger)
 
 
-def _outlive(desk: Desk) -> Cycle | TraderError:
+class _Batch:
+    """When cycles that are committed together end: by the desk's time for it, a count, a moment or a signal."""
+
+    def __init__(self, desk: Desk, cycles: int | None, until: Moment | None) -> None:
+        self._desk = desk
+        self._cycles = cycles
+        self._until = until
+        self._deadline = desk.clock.wall() + desk.batch_ms
+
+    def commit(self) -> AbstractContextManager[None]:
+        """One commit of all that is written inside, where the desk has a time for it."""
+        return self._desk.ledger.together() if self._desk.batch_ms else nullcontext()
+
+    def over(self, done: int) -> bool:
+        """Whether what is done so far should be committed now."""
+        desk = self._desk
+        return (
+            desk.clock.wall() >= self._deadline
+            or done == self._cycles
+            or (self._until is not None and desk.clock.now() >= self._until)
+            or desk.stop.ending() is not None
+        )
+
+
+def _outlive(desk: Desk, batch: _Batch) -> list[Cycle | TraderError]:
+    """One cycle, or all of a batch in one commit; the last may be what was raised, if a loop outlives that."""
+    came: list[Cycle | TraderError] = []
+    try:
+        with desk.ledger.writing(LOCK_WAIT_SECS, lambda: desk.stop.ending() is not None), batch.commit():
+            while not came or not (isinstance(came[-1], TraderError) or batch.over(len(came))):
+                came.append(_attempt(desk))
+    except BusyError as error:
+        return [error]
+    return came
+
+
+def _attempt(desk: Desk) -> Cycle | TraderError:
     """One cycle, or what it raised if a loop outlives that or ends well with it."""
     try:
-        with desk.ledger.writing(LOCK_WAIT_SECS, lambda: desk.stop.ending() is not None):
-            came = cycle(desk)
-    except (MarketEndedError, RefusedError, UpstreamError, BusyError) as error:
+        came = cycle(desk)
+    except (MarketEndedError, RefusedError, UpstreamError) as error:
         return error
     for order in came.unsettled:
         if order.state is OrderState.NEEDS_HUMAN:

@@ -39,7 +39,10 @@ class Minds:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Everything a phase needs. A mode is other objects here, never a branch in a phase."""
+    """Everything a phase needs. A mode is other objects here, never a branch in a phase.
+
+    `batch_ms` is for how long a loop may put its cycles into one commit: 0, each step commits by itself.
+    """
 
     clock: Clock
     ids: Ids
@@ -51,6 +54,7 @@ class Desk:
     stop: StopSign
     timeframe_ms: int
     ohlcv_limit: int
+    batch_ms: int = 0
 
     def state(self) -> tuple[TradingState, str | None]:
         """The trading state in force: the strictest of the ledger's, the operator's stop sign, and the run's end."""
@@ -77,7 +81,7 @@ class Desk:
 def observe(desk: Desk, trace_id: str, now: Moment) -> Observation:
     """Look at the market and the account; nothing is written. An exchange that is down is a defect of the window."""
     try:
-        window = get_ohlcv(desk.exchange, desk.timeframe_ms, desk.ohlcv_limit, now)
+        window = get_ohlcv(desk.exchange, desk.timeframe_ms, desk.ohlcv_limit, now, desk.ledger.last_window())
     except UpstreamError as error:
         defect = Defect(UNAVAILABLE, error.message)
         window = Window(UNAVAILABLE, desk.timeframe_ms, (), (defect,), None, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -94,6 +94,7 @@ class Window:
         defects: empty when the window may be traded on.
         price: the last sound close, or None.
         age_ms: how long before the moment of looking the last sound bar closed, or None.
+        closes: the candles' closes as floats, for indicators.
     """
 
     source: str
@@ -102,6 +103,12 @@ class Window:
     defects: tuple[Defect, ...]
     price: Decimal | None
     age_ms: int | None
+    closes: tuple[float, ...] = field(default=(), compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Take the closes of the candles, where they are not at hand."""
+        if len(self.closes) != len(self.candles):
+            object.__setattr__(self, "closes", tuple(float(candle.close) for candle in self.candles))
 
     @property
     def jumped(self) -> bool:

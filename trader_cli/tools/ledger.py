@@ -34,6 +34,7 @@ from trader_cli.tools.rows import (
     DECISIONS,
     FILLS,
     SNAPSHOTS,
+    bar_line,
     bars_sha256,
     candle_texts,
     dumps,
@@ -50,11 +51,11 @@ _BARS_KEPT = 4_096
 
 
 class _Bar(NamedTuple):
-    """A stored bar: its newest revision, as a record and as text."""
+    """A stored bar: its newest revision, as a record and as its line of a window's hash."""
 
     revision: int
     candle: Candle
-    texts: tuple[str, ...]
+    line: bytes
 
 
 class Ledger(OrderStore):
@@ -63,12 +64,20 @@ class Ledger(OrderStore):
     def __init__(self, db: Any, path: Path | None, wall: Callable[[], Moment]) -> None:
         self._bars: dict[Moment, _Bar] = {}
         self._observation: Observation | None = None
+        self._known_texts: set[str] = set()
+        self._lines: list[bytes] = []
+        self._day: tuple[Moment, Decimal] | None = None
+        self._questions: dict[tuple[int, str], tuple[Any, str, str]] = {}
         super().__init__(db, path, wall)
 
     def forget(self) -> None:
         """Drop what is remembered: another process wrote, or a transaction failed."""
+        super().forget()
         self._bars = {}
         self._observation = None
+        self._known_texts = set()
+        self._day = None
+        self._lines = []
 
     # --- identity and events -----------------------------------------------------------------
 
@@ -103,7 +112,7 @@ class Ledger(OrderStore):
 
     def trading_state(self) -> tuple[TradingState, str | None]:
         """The state the ledger keeps, and why it was set."""
-        found = self.last_event("STATE")
+        found = self.remembered("state", ("events",), lambda: self.last_event("STATE"))
         if found is None:
             return TradingState.RUN, None
         return TradingState[found[1]["to"]], found[1]["reason"]
@@ -112,17 +121,15 @@ class Ledger(OrderStore):
 
     def log_observation(self, tx: Transaction, seen: Observation) -> Observation:
         """Store the bars that are new or restated, and the observation that names them."""
-        candles = seen.window.candles
-        self._remember_bars(candles[0].opened_at if candles else None)
-        for candle in candles:
-            known = self._bars.get(candle.opened_at)
-            if known and known.candle == candle:
-                continue
-            bar = _Bar(known.revision + 1 if known else 0, candle, candle_texts(candle))
-            values = dict(zip(("open", "high", "low", "close", "volume"), bar.texts, strict=True))
-            tx.insert("candles", opened_at=iso(candle.opened_at), revision=bar.revision, **values)
-            self._bars[candle.opened_at] = bar
-        window = seen.window
+        window, candles = seen.window, seen.window.candles
+        last = self._observation
+        if last is not None and self._lines and len(candles) > 1 and candles[:-1] == last.window.candles[1:]:
+            self._lines = [*self._lines[1:], self._log_candle(tx, candles[-1])]
+            if len(self._bars) > _BARS_KEPT:
+                self._bars = {candle.opened_at: self._bars[candle.opened_at] for candle in candles}
+        else:
+            self._remember_bars(candles[0].opened_at if candles else None)
+            self._lines = [self._log_candle(tx, candle) for candle in candles]
         row_id = tx.insert(
             "observations",
             ts_utc=iso(seen.at),
@@ -131,7 +138,7 @@ class Ledger(OrderStore):
             first_at=iso(candles[0].opened_at) if candles else None,
             last_at=iso(candles[-1].opened_at) if candles else None,
             bars=len(candles),
-            candles_sha256=bars_sha256((c.opened_at, self._bars[c.opened_at].texts) for c in candles),
+            candles_sha256=bars_sha256(self._lines),
             price=None if window.price is None else text(window.price),
             age_ms=window.age_ms,
             features_json=dumps({name: getattr(seen.features, name) for name in seen.features.__slots__}),
@@ -141,6 +148,21 @@ class Ledger(OrderStore):
         )
         self._observation = replace(seen, id=row_id)
         return self._observation
+
+    def _log_candle(self, tx: Transaction, candle: Candle) -> bytes:
+        """Store a bar if it is new or restated; returns its line of the window's hash."""
+        known = self._bars.get(candle.opened_at)
+        if known is None or known.candle != candle:
+            texts = candle_texts(candle)
+            known = _Bar(known.revision + 1 if known else 0, candle, bar_line(candle.opened_at, texts))
+            values = dict(zip(("open", "high", "low", "close", "volume"), texts, strict=True))
+            tx.insert("candles", opened_at=iso(candle.opened_at), revision=known.revision, **values)
+            self._bars[candle.opened_at] = known
+        return known.line
+
+    def last_window(self) -> Window | None:
+        """The window looked at last, if it is remembered."""
+        return None if self._observation is None else self._observation.window
 
     def _remember_bars(self, first: Moment | None) -> None:
         if first is None:
@@ -154,12 +176,13 @@ class Ledger(OrderStore):
                 (iso(first),),
             ):
                 candle = Candle(parse_iso(row[0]), *map(Decimal, row[2:]))
-                self._bars[candle.opened_at] = _Bar(int(row[1]), candle, tuple(row[2:]))
+                self._bars[candle.opened_at] = _Bar(int(row[1]), candle, bar_line(candle.opened_at, row[2:]))
 
     def observation(self, row_id: int | None, timeframe_ms: int) -> Observation:
         """An observation with the candles it saw, as they stood then."""
         if self._observation is not None and self._observation.id == row_id:
             return self._observation
+        self._lines = []
         row = self.db.execute(
             "SELECT ts_utc, trace_id, source, first_at, last_at, price, age_ms, features_json, defects_json, "
             "balance_quote, balance_base, link FROM observations WHERE id = ?",
@@ -196,9 +219,8 @@ class Ledger(OrderStore):
 
     def log_call(self, tx: Transaction, question: Question, answer: Answer, at: Moment) -> tuple[int, str]:
         """A model's answer with the question's facts; returns its id and the prompt's hash."""
-        schema_json = dumps(question.schema)
-        sha256 = text_sha256(question.prompt + "\n" + schema_json)
-        if not self.db.execute("SELECT 1 FROM prompts WHERE sha256 = ?", (sha256,)).fetchone():
+        schema_json, sha256 = self._asked(question)
+        if self._is_new("prompts", sha256):
             tx.insert(
                 "prompts", sha256=sha256, agent=question.agent.value, prompt=question.prompt, schema_json=schema_json
             )
@@ -228,11 +250,25 @@ class Ledger(OrderStore):
 
     def log_terms(self, tx: Transaction, market: Market, costs: Costs, limits: Limits) -> str:
         """The trading rules, costs and limits a decision was made under, once each; returns their hash."""
-        terms_json = terms_text(market, costs, limits)
-        sha256 = text_sha256(terms_json)
-        if not self.db.execute("SELECT 1 FROM terms WHERE sha256 = ?", (sha256,)).fetchone():
+        terms_json, sha256 = terms_text(market, costs, limits)
+        if self._is_new("terms", sha256):
             tx.insert("terms", sha256=sha256, terms_json=terms_json)
         return sha256
+
+    def _is_new(self, table: str, sha256: str) -> bool:
+        """Whether a text that is kept once is not there yet; the caller adds it then."""
+        if sha256 in self._known_texts:
+            return False
+        self._known_texts.add(sha256)
+        return not self.db.execute(f"SELECT 1 FROM {table} WHERE sha256 = ?", (sha256,)).fetchone()
+
+    def _asked(self, question: Question) -> tuple[str, str]:
+        """A question's schema as JSON, and the hash of its prompt with it; the same few, again and again."""
+        key = id(question.schema), question.prompt
+        if key not in self._questions:
+            schema_json = dumps(question.schema)
+            self._questions[key] = question.schema, schema_json, text_sha256(question.prompt + "\n" + schema_json)
+        return self._questions[key][1:]
 
     def last_market(self) -> Market | None:
         """The trading rules of the newest decision."""
@@ -269,8 +305,12 @@ class Ledger(OrderStore):
 
     def ordered_since(self, observation_id: int | None) -> bool:
         """Whether an order was sent or settled after an observation, so that its balances are out of date."""
-        newest = self.db.execute("SELECT link FROM order_events ORDER BY id DESC LIMIT 1").fetchone()
-        seen = self.db.execute("SELECT link FROM observations WHERE id = ?", (observation_id,)).fetchone()
+        newest = self.remembered(
+            "last order event",
+            ("order_events",),
+            lambda: self.db.execute("SELECT link FROM order_events ORDER BY id DESC LIMIT 1").fetchone(),
+        )
+        seen = newest and self.db.execute("SELECT link FROM observations WHERE id = ?", (observation_id,)).fetchone()
         return newest is not None and seen is not None and newest[0] > seen[0]
 
     def has_decision(self, row_id: int) -> bool:
@@ -283,7 +323,9 @@ class Ledger(OrderStore):
 
     def newest(self, agent: Agent) -> Decision[Any] | None:
         """The newest decision of an agent."""
-        found = self._one_decision("agent = ?", agent.value)
+        found = self.remembered(
+            f"newest {agent.value}", ("decisions",), lambda: self._one_decision("agent = ?", agent.value)
+        )
         return found[1] if found else None
 
     def decision_of(self, trace_id: str, agent: Agent) -> Decision[Any] | None:
@@ -309,21 +351,28 @@ class Ledger(OrderStore):
 
     def has_snapshot(self, trace_id: str) -> bool:
         """Whether a trace reached its end."""
+        last = self.last_snapshot()
+        if last is not None and last.trace_id == trace_id:
+            return True
         return bool(self.db.execute("SELECT 1 FROM portfolio WHERE trace_id = ? LIMIT 1", (trace_id,)).fetchone())
 
     def market_time(self, began: Moment) -> Moment:
         """Virtual now: the newest trace's wake-up if it has its snapshot, else that trace's own time."""
-        row = self.db.execute(
-            "SELECT ts_utc, wake_at, trace_id FROM decisions WHERE agent = 'PLANNER' ORDER BY id DESC LIMIT 1"
-        ).fetchone()
-        if row is None:
+        return self.remembered("market time", ("decisions", "portfolio"), lambda: self._market_time(began))
+
+    def _market_time(self, began: Moment) -> Moment:
+        plan = self.newest_plan()
+        if plan is None or plan.wake_at is None:
             return began
-        return parse_iso(row[1]) if self.has_snapshot(row[2]) else parse_iso(row[0])
+        return plan.wake_at if self.has_snapshot(plan.trace_id) else plan.at
 
     # --- the book ----------------------------------------------------------------------------
 
     def book(self, base: str, quote: str) -> Book:
         """Where we stand: the newest snapshot's book with the deposits and fills after it folded in."""
+        return self.remembered("book", ("events", "fills"), lambda: self._book(base, quote))
+
+    def _book(self, base: str, quote: str) -> Book:
         row = self.db.execute(
             "SELECT deposits_usdt, balance_usdt, balance_btc, cost_usdt, realized_pnl_usdt, fees_usdt, link "
             "FROM portfolio ORDER BY id DESC LIMIT 1"
@@ -369,32 +418,49 @@ class Ledger(OrderStore):
 
     def last_snapshot(self) -> Snapshot | None:
         """The newest snapshot."""
+        return self.remembered("snapshot", ("portfolio",), self._last_snapshot)
+
+    def _last_snapshot(self) -> Snapshot | None:
         row = self.db.execute(f"{SNAPSHOTS} ORDER BY id DESC LIMIT 1").fetchone()
         return read_snapshot(row) if row else None
 
     def history(self, at: Moment) -> History:
         """What the account did lately, as the law reckons it."""
-        midnight = iso(day_start(at))
-        orders = self.db.execute(
-            "SELECT count(*) FROM orders WHERE ts_utc >= ? AND ts_utc <= ?", (midnight, iso(at))
-        ).fetchone()[0]
-        last = self.db.execute("SELECT ts_utc FROM orders ORDER BY id DESC LIMIT 1").fetchone()
-        opened = (
-            self.db.execute(
-                "SELECT equity_usdt FROM portfolio WHERE ts_utc < ? ORDER BY ts_utc DESC, id DESC LIMIT 1", (midnight,)
-            ).fetchone()
-            or self.db.execute("SELECT equity_usdt FROM portfolio ORDER BY id LIMIT 1").fetchone()
-        )
-        peak = self.db.execute("SELECT peak_usdt FROM portfolio ORDER BY id DESC LIMIT 1").fetchone()
+        midnight, last = day_start(at), self.last_snapshot()
+        today, last_order_at = self.remembered(f"orders {midnight}", ("orders",), lambda: self._ordered(midnight))
         return History(
-            orders_today=orders,
-            last_order_at=parse_iso(last[0]) if last else None,
-            day_equity=dec(opened[0]) if opened else None,
-            peak_equity=dec(peak[0]) if peak else None,
+            orders_today=sum(1 for one in today if one <= at),
+            last_order_at=last_order_at,
+            day_equity=self._day_equity(midnight),
+            peak_equity=last.peak if last else None,
         )
+
+    def _ordered(self, midnight: Moment) -> tuple[list[Moment], Moment | None]:
+        """When orders were written down from `midnight` on, and the newest of all."""
+        today = self.db.execute("SELECT ts_utc FROM orders WHERE ts_utc >= ?", (iso(midnight),)).fetchall()
+        last = self.db.execute("SELECT ts_utc FROM orders ORDER BY id DESC LIMIT 1").fetchone()
+        return [parse_iso(one) for (one,) in today], parse_iso(last[0]) if last else None
+
+    def _day_equity(self, midnight: Moment) -> Decimal | None:
+        """The equity a day began with: the last snapshot before it, else the first of all. A past one never changes."""
+        if self._day is None or self._day[0] != midnight:
+            row = (
+                self.db.execute(
+                    "SELECT equity_usdt FROM portfolio WHERE ts_utc < ? ORDER BY ts_utc DESC, id DESC LIMIT 1",
+                    (iso(midnight),),
+                ).fetchone()
+                or self.db.execute("SELECT equity_usdt FROM portfolio ORDER BY id LIMIT 1").fetchone()
+            )
+            if row is None:
+                return None
+            self._day = midnight, dec(row[0])
+        return self._day[1]
 
     def owner(self) -> Owner | None:
         """The policy of the newest BUY, with the parameters its plan gave it."""
+        return self.remembered("owner", ("trades",), self._owner)
+
+    def _owner(self) -> Owner | None:
         row = self.db.execute(
             "SELECT d.payload_json, p.payload_json FROM trades AS t LEFT JOIN decisions AS d ON d.id = t.proposal_id "
             "LEFT JOIN decisions AS p ON p.id = d.plan_id WHERE t.side = 'BUY' ORDER BY t.id DESC LIMIT 1"

@@ -8,9 +8,11 @@ from trader_cli.core.ports import Exchange
 from trader_cli.schemas.market import Window
 
 
-def get_ohlcv(exchange: Exchange, timeframe_ms: int, limit: int, now: Moment) -> Window:
+def get_ohlcv(exchange: Exchange, timeframe_ms: int, limit: int, now: Moment, before: Window | None = None) -> Window:
     """The last `limit` bars that closed at or before `now`; whatever is wrong with them is in `defects`.
+
+    `before` is the window looked at last: bars it has passed are not examined again.
 
     Raises UpstreamError when the exchange cannot be asked. Never fills in a bar.
     """
-    return examine(exchange.candles(limit, now), timeframe_ms, now, limit)
+    return examine(exchange.candles(limit, now), timeframe_ms, now, limit, before)

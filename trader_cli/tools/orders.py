@@ -128,6 +128,9 @@ class OrderStore(Store):
 
     def open_orders(self) -> tuple[Order, ...]:
         """Orders without a proof, oldest first."""
+        return self.remembered("open orders", ("order_events",), self._open_orders)
+
+    def _open_orders(self) -> tuple[Order, ...]:
         ids = self.db.execute(
             "SELECT w.client_order_id FROM open_orders AS w CROSS JOIN orders AS o "
             "ON o.client_order_id = w.client_order_id ORDER BY o.id"

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
+from trader_cli.core.audit import text_sha256
 from trader_cli.core.decimals import dec, text
 from trader_cli.core.moments import Moment, parse_iso
 from trader_cli.schemas.book import Book, Snapshot
@@ -40,10 +41,11 @@ _PAYLOADS: dict[Agent, Any] = {Agent.PLANNER: Plan, Agent.TRADER: Proposal, Agen
 
 
 @lru_cache(maxsize=16)
-def terms_text(market: Market, costs: Costs, limits: Limits) -> str:
-    """What a decision was made under, as JSON: every decimal as text."""
+def terms_text(market: Market, costs: Costs, limits: Limits) -> tuple[str, str]:
+    """What a decision was made under as JSON, every decimal as text; and its hash."""
     terms = {"market": asdict(market), "costs": asdict(costs), "limits": asdict(limits)}
-    return json.dumps(terms, default=text, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    terms_json = json.dumps(terms, default=text, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    return terms_json, text_sha256(terms_json)
 
 
 def read_market(document: dict[str, Any]) -> Market:
@@ -98,10 +100,14 @@ def candle_texts(candle: Candle) -> tuple[str, ...]:
     return tuple(text(value) for value in candle[1:])
 
 
-def bars_sha256(bars: Iterable[tuple[Moment, tuple[str, ...]]]) -> str:
-    """The hash of a window: every bar's opening time and numbers, a line each."""
-    lines = "\n".join(f"{opened_at}," + ",".join(texts) for opened_at, texts in bars)
-    return hashlib.sha256(lines.encode("ascii")).hexdigest()
+def bar_line(opened_at: Moment, texts: Iterable[str]) -> bytes:
+    """A bar's opening time and numbers as its line of a window's hash."""
+    return f"{opened_at},{','.join(texts)}".encode("ascii")
+
+
+def bars_sha256(lines: Iterable[bytes]) -> str:
+    """The hash of a window: the lines of its bars."""
+    return hashlib.sha256(b"\n".join(lines)).hexdigest()
 
 
 def review_document(review: Review) -> dict[str, Any]:

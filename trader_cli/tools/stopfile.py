@@ -18,6 +18,12 @@ class StopFile:
     def reason(self) -> str | None:
         """Why trading is stopped, or None when there is no STOP file. A file that cannot be read still stops."""
         try:
+            os.lstat(self.path)  # asked before every model call and order: much cheaper than to open it
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return f"STOP file present ({error.strerror})"
+        try:
             words = self.path.read_text(encoding="utf-8", errors="replace").strip()
         except FileNotFoundError:
             return "STOP file present (a link that leads nowhere)" if self.path.is_symlink() else None

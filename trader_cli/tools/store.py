@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, TypeVar, cast
 from urllib.parse import quote
 
 from trader_cli.core import audit
@@ -33,12 +34,22 @@ TAIL_LINKS = 50
 """How many of the newest links a writer checks at its start."""
 
 
+Inserts = dict[str, tuple[str, tuple[str, ...]]]
+"""For each chained table the statement that appends a row, and its columns in order."""
+
+_PLAIN = (str, int)
+_SEAL = "INSERT INTO audit_chain (seq, wall_ts, rows, rows_sha256, marks_json, prev_hash, hash) VALUES (?,?,?,?,?,?,?)"
+
+T = TypeVar("T")
+
+
 class Transaction:
     """Rows being written together. Each carries its link; the commit seals them into the chain."""
 
-    def __init__(self, db: sqlite3.Connection, columns: dict[str, tuple[str, ...]], seq: int, wall_ts: str) -> None:
+    def __init__(self, db: sqlite3.Connection, inserts: Inserts, written: Counter[str], seq: int, wall_ts: str) -> None:
         self._db = db
-        self._columns = columns
+        self._inserts = inserts
+        self._written = written
         self._hashes: dict[str, list[bytes]] = {}
         self._first: dict[str, int] = {}
         self.seq = seq
@@ -46,22 +57,19 @@ class Transaction:
 
     def insert(self, table: str, **values: audit.Value) -> int:
         """Append one row; returns its id. Unknown tables and columns are bugs and raise."""
-        columns = self._columns[table]
-        if unknown := values.keys() - set(columns):
-            raise KeyError(f"{table} has no column {', '.join(sorted(unknown))}")
+        statement, columns = self._inserts[table]
         for column, value in values.items():
-            if value is not None and type(value) not in (str, int):  # a bool or float would be stored as another value
+            if value is not None and type(value) not in _PLAIN:  # a bool or float would be stored as another value
                 raise TypeError(f"{table}.{column} takes text or whole numbers, was {type(value).__name__}")
-        values.update(wall_ts=self.wall_ts, link=self.seq)
-        names = [column for column in columns if column in values]
-        marks = ",".join("?" * len(names))
-        cursor = self._db.execute(
-            f"INSERT INTO {table} ({','.join(names)}) VALUES ({marks})", [values[name] for name in names]
-        )
-        row_id = int(cursor.lastrowid or 0)
-        row = {column: row_id if column == "id" else values.get(column) for column in columns}
-        self._first.setdefault(table, row_id)
-        self._hashes.setdefault(table, []).append(audit.row_hash(table, row))
+        values["wall_ts"], values["link"] = self.wall_ts, self.seq
+        row = {column: values.pop(column, None) for column in columns}
+        if values:
+            raise KeyError(f"{table} has no column {', '.join(sorted(values))}")
+        row["id"] = row_id = int(self._db.execute(statement, list(row.values())).lastrowid or 0)
+        if table not in self._hashes:
+            self._first[table], self._hashes[table] = row_id, []
+        self._hashes[table].append(audit.row_hash(table, row))
+        self._written[table] += 1
         return row_id
 
     def seal(self, ledger_id: str, prev_hash: str) -> str:
@@ -79,9 +87,7 @@ class Transaction:
             "prev_hash": prev_hash,
         }
         head = audit.link_hash(ledger_id, link)
-        self._db.execute(
-            f"INSERT INTO audit_chain ({','.join(link)}, hash) VALUES (?,?,?,?,?,?,?)", [*link.values(), head]
-        )
+        self._db.execute(_SEAL, [*link.values(), head])
         return head
 
 
@@ -93,10 +99,18 @@ class Store:
         self.path = path
         self._wall = wall
         self._held = path is None
+        self._together = False
+        self._broken = False
+        self._written: Counter[str] = Counter()
+        self._kept: dict[str, tuple[int, Any]] = {}
         self._inode: tuple[int, int] | None = None
         self._tail: tuple[int, str] = (0, audit.GENESIS)
         self._columns = {
             table: tuple(row[1] for row in db.execute(f"PRAGMA table_info({table})")) for table in migrations.CHAINED
+        }
+        self._inserts: Inserts = {
+            table: (f"INSERT INTO {table} ({','.join(names)}) VALUES ({','.join('?' * len(names))})", names)
+            for table, names in self._columns.items()
         }
         self.ledger_id = ""
         self.refresh()
@@ -187,26 +201,58 @@ class Store:
         """One BEGIN IMMEDIATE … COMMIT whose rows become one link. The caller holds `writing()`."""
         if not self._held:
             raise RuntimeError("a transaction needs the writer lock: with store.writing(): …")
+        with self._committed(alone=not self._together):
+            seq, head = self._tail
+            tx = Transaction(self.db, self._inserts, self._written, seq + 1, iso(self._wall()))
+            yield tx
+            if not self.ledger_id:
+                self.ledger_id = self._ledger_id()
+            if (new_head := tx.seal(self.ledger_id, head)) != head:
+                self._tail = (tx.seq, new_head)
+            failpoint("commit-before")
+        failpoint("commit-after")
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Make one commit of all transactions inside, each still with its own link: all of them stand, or none.
+
+        Only for what leaves no trace outside this file: a market, a model and an exchange that are all ours.
+        """
+        if not self._held:
+            raise RuntimeError("a transaction needs the writer lock: with store.writing(): …")
+        with self._committed(alone=True):
+            self._together = True
+            try:
+                yield
+                if self._broken:
+                    raise RuntimeError("a transaction inside failed, so none of them may stand")
+            finally:
+                self._together = self._broken = False
+
+    @contextmanager
+    def _committed(self, alone: bool) -> Iterator[None]:
+        """BEGIN IMMEDIATE … COMMIT, or ROLLBACK of what was written and remembered; nothing inside a larger one."""
+        if not alone:
+            try:
+                yield
+            except BaseException:
+                self._broken = True
+                raise
+            return
         with errors(self.path):
             self.db.execute("BEGIN IMMEDIATE")
+            before = None
             try:
                 self.refresh()
-                seq, head = self._tail
-                tx = Transaction(self.db, self._columns, seq + 1, iso(self._wall()))
-                yield tx
-                if not self.ledger_id:
-                    self.ledger_id = self._ledger_id()
-                new_head = tx.seal(self.ledger_id, head)
-                failpoint("commit-before")
+                before = self._tail
+                yield
                 self.db.execute("COMMIT")
             except BaseException:
                 if self.db.in_transaction:
                     self.db.execute("ROLLBACK")
+                self._tail = before or self._tail
                 self.forget()
                 raise
-            if new_head != head:
-                self._tail = (tx.seq, new_head)
-            failpoint("commit-after")
 
     @contextmanager
     def steady(self) -> Iterator[None]:
@@ -249,6 +295,15 @@ class Store:
 
     def forget(self) -> None:
         """Drop what is remembered of the file. Subclasses that remember more extend this."""
+        self._kept.clear()
+
+    def remembered(self, what: str, tables: tuple[str, ...], load: Callable[[], T]) -> T:
+        """What `load` reads, read again only after a row was written to one of `tables` (or by another process)."""
+        stamp = sum(self._written[table] for table in tables)
+        kept = self._kept.get(what)
+        if kept is None or kept[0] != stamp:
+            kept = self._kept[what] = (stamp, load())
+        return cast(T, kept[1])
 
     def _ledger_id(self) -> str:
         row = self.db.execute("SELECT value FROM meta WHERE key = 'ledger_id'").fetchone()

@@ -19,7 +19,7 @@ def compute_indicators(window: Window) -> Features:
     """
     if window.defects:
         return UNDEFINED
-    closes = [float(candle.close) for candle in window.candles]
+    closes = window.closes
     volumes = [float(candle.volume) for candle in window.candles[-20:]]
     volume_avg = sma(volumes, 20)
     returns = log_returns(closes, 96)

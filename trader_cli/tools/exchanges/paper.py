@@ -75,9 +75,13 @@ class PaperExchange:
 
     def balances(self) -> Balances:
         """What the account holds: its opening balance and every order it filled."""
-        row = self._ledger.db.execute(
-            "SELECT balance_base, balance_quote FROM paper_orders ORDER BY id DESC LIMIT 1"
-        ).fetchone()
+        row = self._ledger.remembered(
+            "paper balances",
+            ("paper_orders",),
+            lambda: self._ledger.db.execute(
+                "SELECT balance_base, balance_quote FROM paper_orders ORDER BY id DESC LIMIT 1"
+            ).fetchone(),
+        )
         return Balances(dec(row[0]), dec(row[1])) if row else Balances(ZERO, self._opening)
 
     def submit(self, intent: Intent) -> Report:
