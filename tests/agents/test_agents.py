@@ -347,11 +347,12 @@ def test_equal_situations_get_equal_questions() -> None:
 
 
 def test_the_planner_hears_numbers_of_each_policy_and_the_bounds_of_its_parameters() -> None:
-    facts = asked(Agent.PLANNER, where()).facts
+    question = asked(Agent.PLANNER, where())
+    facts = question.facts
     assert list(facts["posteriors"]) == [spec.policy_id for spec in CATALOGUE]
     assert facts["posteriors"]["cash"] == {"mean_bp": 0.0, "sd_bp": 20.0, "n": 0}
-    known = {one["policy_id"]: one["params"] for one in facts["policies"]}
-    assert known["ma_trend"]["fast"] == {"low": 3, "high": 19, "default": 9}
+    assert "fast 3 to 19, default 9; slow " in question.prompt
+    assert all(f"\n{spec.policy_id}: {spec.summary} " in question.prompt for spec in CATALOGUE)
     assert facts["secs_to_next_close"] == 300
 
 

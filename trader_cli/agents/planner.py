@@ -18,6 +18,13 @@ PROMPT = (
     + "position choose: mode (OBSERVE when the facts are thin or costs exceed any edge, else TRADE), explore_ratio, "
     + "next_wakeup_secs (a new candle closes in secs_to_next_close), and one to three strategies with parameters "
     + "within their bounds. Keep the policy that owns the open position, or include cash to leave it.\n"
+    + "The policies there are, with low, high and default of each parameter:\n"
+    + "".join(
+        f"{spec.policy_id}: {spec.summary} "
+        + "; ".join(f"{p.name} {p.low:g} to {p.high:g}, default {p.default:g}" for p in spec.params).rstrip()
+        + "\n"
+        for spec in CATALOGUE
+    )
 )
 MAX_OUTPUT_TOKENS = 1_500
 
@@ -33,14 +40,6 @@ def question(situation: Situation, trace_id: str) -> Question:
             belief.policy_id: {"mean_bp": belief.mean_bp, "sd_bp": belief.sd_bp, "n": belief.n}
             for belief in situation.posteriors
         },
-        "policies": [
-            {
-                "policy_id": spec.policy_id,
-                "summary": spec.summary,
-                "params": {p.name: {"low": p.low, "high": p.high, "default": p.default} for p in spec.params},
-            }
-            for spec in CATALOGUE
-        ],
     }
     return Question(Agent.PLANNER, trace_id, PROMPT, facts, "plan", WIRE, MAX_OUTPUT_TOKENS)
 

@@ -59,10 +59,12 @@ def room(situation: Situation, plan: Plan) -> dict[str, Any]:
     ask = Proposal("BUY", market.max_qty, plan.strategies[0].policy_id, "", 1.0)
     case = Case(situation, plan, ask, price, price)
     buy = review(case)
-    sell = review(replace(case, proposal=replace(ask, action="SELL", qty=held)))
+    most_sold = ZERO
+    if held > ZERO:
+        most_sold = review(replace(case, proposal=replace(ask, action="SELL", qty=held))).allowed
     return {
         "max_buy": text(buy.allowed),
-        "max_sell": text(sell.allowed),
+        "max_sell": text(most_sold),
         "blocked_by": []
         if buy.allowed > ZERO
         else [one.name for one in buy.rulings if one.after <= ZERO and one.name != "minimum"],

@@ -50,9 +50,10 @@ MARK_CHARS = 8
 _LINK = ("seq", "wall_ts", "rows", "rows_sha256", "marks_json", "prev_hash", "hash")
 
 
-def marks(hashes: list[bytes]) -> str:
-    """The beginning of each row's hash, one after the other: enough to say which row was changed."""
-    return "".join(one.hex()[:MARK_CHARS] for one in hashes)
+def marks_json(first: Mapping[str, int], hashes: Mapping[str, list[bytes]]) -> str:
+    """For each table its first id and the beginning of each row's hash: enough to say which row was changed."""
+    marked = ((table, "".join([one.hex()[:MARK_CHARS] for one in hashes[table]])) for table in first)
+    return "{" + ", ".join([f'"{table}": [{first[table]}, "{marks}"]' for table, marks in marked]) + "}"
 
 
 def broken_links(db: sqlite3.Connection, columns: Columns, ledger_id: str, since: int) -> Iterator[str]:

@@ -64,7 +64,9 @@ class Ledger(OrderStore):
     def __init__(self, db: Any, path: Path | None, wall: Callable[[], Moment]) -> None:
         self._bars: dict[Moment, _Bar] = {}
         self._observation: Observation | None = None
-        self._known_texts: set[str] = set()
+        self._prompts: set[str] = set()
+        self._newest: dict[Agent, Decision[Any] | None] = {}
+        self._terms: tuple[Market, Costs, Limits, str] | None = None
         self._lines: list[bytes] = []
         self._day: tuple[Moment, Decimal] | None = None
         self._questions: dict[tuple[int, str], tuple[Any, str, str]] = {}
@@ -75,8 +77,10 @@ class Ledger(OrderStore):
         super().forget()
         self._bars = {}
         self._observation = None
-        self._known_texts = set()
+        self._prompts = set()
         self._day = None
+        self._newest = {}
+        self._terms = None
         self._lines = []
 
     # --- identity and events -----------------------------------------------------------------
@@ -220,10 +224,13 @@ class Ledger(OrderStore):
     def log_call(self, tx: Transaction, question: Question, answer: Answer, at: Moment) -> tuple[int, str]:
         """A model's answer with the question's facts; returns its id and the prompt's hash."""
         schema_json, sha256 = self._asked(question)
-        if self._is_new("prompts", sha256):
-            tx.insert(
-                "prompts", sha256=sha256, agent=question.agent.value, prompt=question.prompt, schema_json=schema_json
-            )
+        if sha256 not in self._prompts:
+            if not self.db.execute("SELECT 1 FROM prompts WHERE sha256 = ?", (sha256,)).fetchone():
+                tx.insert(
+                    "prompts", sha256=sha256, agent=question.agent.value, prompt=question.prompt,
+                    schema_json=schema_json,
+                )  # fmt: skip
+            self._prompts.add(sha256)
         usage = answer.usage
         row_id = tx.insert(
             "model_calls",
@@ -250,17 +257,14 @@ class Ledger(OrderStore):
 
     def log_terms(self, tx: Transaction, market: Market, costs: Costs, limits: Limits) -> str:
         """The trading rules, costs and limits a decision was made under, once each; returns their hash."""
+        known = self._terms
+        if known is not None and known[0] is market and known[1] is costs and known[2] is limits:
+            return known[3]
         terms_json, sha256 = terms_text(market, costs, limits)
-        if self._is_new("terms", sha256):
+        if not self.db.execute("SELECT 1 FROM terms WHERE sha256 = ?", (sha256,)).fetchone():
             tx.insert("terms", sha256=sha256, terms_json=terms_json)
+        self._terms = market, costs, limits, sha256
         return sha256
-
-    def _is_new(self, table: str, sha256: str) -> bool:
-        """Whether a text that is kept once is not there yet; the caller adds it then."""
-        if sha256 in self._known_texts:
-            return False
-        self._known_texts.add(sha256)
-        return not self.db.execute(f"SELECT 1 FROM {table} WHERE sha256 = ?", (sha256,)).fetchone()
 
     def _asked(self, question: Question) -> tuple[str, str]:
         """A question's schema as JSON, and the hash of its prompt with it; the same few, again and again."""
@@ -297,7 +301,9 @@ class Ledger(OrderStore):
             law_json=None if decision.review is None else dumps(review_document(decision.review)),
             wake_at=None if decision.wake_at is None else iso(decision.wake_at),
         )
-        return replace(decision, id=row_id, wall_at=parse_iso(tx.wall_ts))
+        made = replace(decision, id=row_id, wall_at=parse_iso(tx.wall_ts))
+        self._newest[agent] = made if made.upstream is None else replace(made, upstream=None)
+        return made
 
     def decision(self, row_id: int) -> tuple[Agent, Decision[Any]]:
         """One decision by id. Raises NotFoundError."""
@@ -323,10 +329,10 @@ class Ledger(OrderStore):
 
     def newest(self, agent: Agent) -> Decision[Any] | None:
         """The newest decision of an agent."""
-        found = self.remembered(
-            f"newest {agent.value}", ("decisions",), lambda: self._one_decision("agent = ?", agent.value)
-        )
-        return found[1] if found else None
+        if agent not in self._newest:
+            found = self._one_decision("agent = ?", agent.value)
+            self._newest[agent] = found[1] if found else None
+        return self._newest[agent]
 
     def decision_of(self, trace_id: str, agent: Agent) -> Decision[Any] | None:
         """A trace's newest decision of an agent."""
@@ -335,11 +341,17 @@ class Ledger(OrderStore):
 
     def proposal_of(self, plan_id: int) -> Decision[Proposal] | None:
         """The one proposal made under a plan."""
+        newest = self.newest(Agent.TRADER)
+        if newest is None or newest.id < plan_id:  # a plan's proposal comes after it
+            return None
         found = self._one_decision("plan_id = ? AND agent = 'TRADER'", plan_id)
         return found[1] if found else None
 
     def verdict_of(self, proposal_id: int) -> Decision[Verdict] | None:
         """The one verdict on a proposal."""
+        newest = self.newest(Agent.JUDGE)
+        if newest is None or newest.id < proposal_id:  # a proposal's verdict comes after it
+            return None
         found = self._one_decision("proposal_id = ? AND agent = 'JUDGE'", proposal_id)
         return found[1] if found else None
 
@@ -351,16 +363,14 @@ class Ledger(OrderStore):
 
     def has_snapshot(self, trace_id: str) -> bool:
         """Whether a trace reached its end."""
-        last = self.last_snapshot()
-        if last is not None and last.trace_id == trace_id:
-            return True
-        return bool(self.db.execute("SELECT 1 FROM portfolio WHERE trace_id = ? LIMIT 1", (trace_id,)).fetchone())
+        ended: dict[str, bool] = self.remembered("ended", ("portfolio",), dict)
+        if trace_id not in ended:
+            row = self.db.execute("SELECT 1 FROM portfolio WHERE trace_id = ? LIMIT 1", (trace_id,)).fetchone()
+            ended[trace_id] = bool(row)
+        return ended[trace_id]
 
     def market_time(self, began: Moment) -> Moment:
         """Virtual now: the newest trace's wake-up if it has its snapshot, else that trace's own time."""
-        return self.remembered("market time", ("decisions", "portfolio"), lambda: self._market_time(began))
-
-    def _market_time(self, began: Moment) -> Moment:
         plan = self.newest_plan()
         if plan is None or plan.wake_at is None:
             return began
@@ -397,7 +407,7 @@ class Ledger(OrderStore):
     def snapshot_portfolio(self, tx: Transaction, snapshot: Snapshot) -> int:
         """The book marked to a price. `balance_usdt` and `balance_btc` are quote and base, whatever the symbol."""
         book = snapshot.book
-        return tx.insert(
+        row_id = tx.insert(
             "portfolio",
             ts_utc=iso(snapshot.at),
             balance_usdt=text(book.quote),
@@ -415,6 +425,10 @@ class Ledger(OrderStore):
             drift_usdt=None if snapshot.drift_quote is None else text(snapshot.drift_quote),
             drift_btc=None if snapshot.drift_base is None else text(snapshot.drift_base),
         )
+        self.remember("snapshot", ("portfolio",), replace(snapshot, id=row_id))
+        if snapshot.trace_id is not None:
+            self.remember("ended", ("portfolio",), {snapshot.trace_id: True})
+        return row_id
 
     def last_snapshot(self) -> Snapshot | None:
         """The newest snapshot."""

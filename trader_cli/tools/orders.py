@@ -140,6 +140,11 @@ class OrderStore(Store):
 
     def order_of_verdict(self, verdict_id: int) -> Order | None:
         """The order that carried out a verdict."""
+        (newest,) = self.remembered(
+            "last ordered", ("orders",), lambda: self.db.execute("SELECT max(verdict_id) FROM orders").fetchone()
+        )
+        if newest is None or newest < verdict_id:
+            return None
         return self._order("verdict_id = ?", verdict_id)
 
     def order_of_trace(self, trace_id: str) -> Order | None:

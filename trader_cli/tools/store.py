@@ -6,7 +6,6 @@ A reader opens `mode=ro` and never creates anything. Every commit appends one li
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from collections import Counter
@@ -77,13 +76,13 @@ class Transaction:
         ordered = [one for table in migrations.CHAINED for one in self._hashes.get(table, ())]
         if not ordered:
             return prev_hash
-        marks = {table: [first, chain.marks(self._hashes[table])] for table, first in self._first.items()}
+        marks = chain.marks_json(self._first, self._hashes)
         link: chain.Row = {
             "seq": self.seq,
             "wall_ts": self.wall_ts,
             "rows": len(ordered),
             "rows_sha256": audit.rows_hash(ordered),
-            "marks_json": json.dumps(marks),
+            "marks_json": marks,
             "prev_hash": prev_hash,
         }
         head = audit.link_hash(ledger_id, link)
@@ -296,6 +295,10 @@ class Store:
     def forget(self) -> None:
         """Drop what is remembered of the file. Subclasses that remember more extend this."""
         self._kept.clear()
+
+    def remember(self, what: str, tables: tuple[str, ...], value: object) -> None:
+        """What `remembered` shall give until another row is written to one of `tables`."""
+        self._kept[what] = (sum(self._written[table] for table in tables), value)
 
     def remembered(self, what: str, tables: tuple[str, ...], load: Callable[[], T]) -> T:
         """What `load` reads, read again only after a row was written to one of `tables` (or by another process)."""
