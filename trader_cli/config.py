@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
 
 from dotenv.parser import Binding, parse_stream
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from trader_cli.core.decimals import dec
 from trader_cli.core.errors import ConfigError
@@ -131,10 +130,10 @@ def _set(about: str, default: Any = None, *, opens: str = "", later: bool = Fals
 # ---------------------------------------------------------------- the settings
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Every setting, checked and frozen. Built by `load_settings`, or by hand in a test: it reads nothing itself."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
 
     mode: Mode = _set(
         "Whose money: paper. No key, no account, no network.", "paper", opens="What is traded, and with what"
@@ -219,18 +218,6 @@ class Settings(BaseSettings):
         "Is told of trades, stops and errors by POST.", later=True
     )
     notify_urls: SecretStr | None = _set("Addresses for apprise, separated by commas.", later=True)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what is handed over: the sources are read once, by `load_settings`, which knows the line of each."""
-        return (init_settings,)
 
     @property
     def timeframe_explicit(self) -> bool:

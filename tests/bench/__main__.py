@@ -1,4 +1,5 @@
-"""Start-up and memory of the daily commands, cycles per second, where their time goes, and the ledger's own figures.
+"""Start-up and memory of the daily commands beside a bare Typer program, cycles per second and where their time
+goes, the daily queries in small and large ledgers, and the ledger's own figures.
 
 This process starts the measured ones and stays small, because Linux counts its memory as theirs
 until they have loaded their own program. Figures of one run compare; those of two days may not.
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -26,7 +28,34 @@ CYCLES = 500
 PROFILED = 150
 BARS = 30_000
 
+SIZES = (10_000, 1_000_000)
+"""Decisions in the ledgers that the daily queries are measured on."""
+BYTES_PER_DECISION = 3_500
+SEED_CYCLES = 1_500
+
+BARE = """
+import typer
+app = typer.Typer()
+@app.command()
+def hello(name: str = "you") -> None:
+    print("hello", name)
+app()
+"""
+"""What any program that uses Typer costs."""
+
 COLD = (("--version",), ("--help",), ("status",), ("ledger", "show"), ("cycle",))
+DAILY = (
+    ("status",),
+    ("ledger", "show"),
+    ("ledger", "show", "--trades"),
+    ("ledger", "show", "--errors"),
+    ("ledger", "show", "--action", "SELL"),
+    ("ledger", "show", "--since", "24h"),
+    ("ledger", "trace", "last"),
+    ("ledger", "tail"),
+    ("ledger", "stats"),
+    ("ledger", "export", "trades"),
+)
 
 Row = tuple[str, str, str]
 
@@ -76,6 +105,20 @@ checks = verify(ledger)
 took = [time.perf_counter() - began, time.process_time() - worked]
 say([next(check.checked for check in checks if check.name == "foreign keys"), *took])
 """,
+    "latency": """
+import statistics
+took = []
+for words in json.loads(cycles):
+    each = []
+    for _ in range(4):
+        began = time.perf_counter()
+        run(["--db", folder + "/" + name, *words])
+        each.append(time.perf_counter() - began)
+        if sum(each) > 3:
+            break
+    took.append(statistics.median(each[1:] or each))  # the first one loads modules
+say(took)
+""",
     "bars": """
 from decimal import Decimal
 from trader_cli.tools.markets.simulated import SimulatedMarket
@@ -105,6 +148,7 @@ def main() -> None:
         for title, rows in (
             ("This machine", machine(folder)),
             (f"Start-up, whole process (median of {REPEATS})", cold(folder)),
+            *((f"Daily queries at {size:,} decisions", daily(folder, size)) for size in SIZES),
             (f"Warm cycles (loop --speed fast, {CYCLES} cycles)", warm(folder)),
             (f"Where a cycle's time goes (cProfile over {PROFILED} cycles; it exaggerates Python)", layers(folder)),
             ("Ledger and market", ledger(folder)),
@@ -132,12 +176,43 @@ def machine(folder: str) -> Iterator[Row]:
 
 
 def cold(folder: str) -> Iterator[Row]:
-    """Wall time and peak memory of whole processes."""
-    process(folder, "cycle")
+    """Wall time and peak memory of whole processes, each run beside a bare Typer program and held against that."""
+    path = f"{folder}/cold.db"
+    process(path, "cycle")
+    Path(folder, "bare.py").write_text(BARE, encoding="utf-8")
+    bare, all_bare = (f"{folder}/bare.py",), []
     for words in COLD:
-        taken = [process(folder, *words) for _ in range(REPEATS)]
-        secs, peak = (statistics.median(column) for column in zip(*taken, strict=True))
-        yield " ".join(words), f"{secs:.2f} s", f"{peak / 1e6:.0f} MB"
+        twin = (*bare, "--help") if words == ("--help",) else bare
+        pairs = [(spawned(*twin), process(path, *words)) for _ in range(REPEATS)]
+        theirs, ours = ([pair[side] for pair in pairs] for side in (0, 1))
+        all_bare += theirs if twin is bare else []
+        ratio = median(ours)[0] / median(theirs)[0]
+        yield " ".join(words), f"{median(ours)[0]:.2f} s", f"{median(ours)[1] / 1e6:.0f} MB  {ratio:.2f} x bare Typer"
+    yield "bare Typer program", f"{median(all_bare)[0]:.2f} s", f"{median(all_bare)[1] / 1e6:.0f} MB"
+
+
+def daily(folder: str, size: int) -> Iterator[Row]:
+    """What operators ask every day: latency within a process, then wall time and peak memory of a whole one."""
+    if shutil.disk_usage(folder).free < 2 * size * BYTES_PER_DECISION:
+        yield "left out", "-", f"needs {2 * size * BYTES_PER_DECISION / 1e9:.0f} GB of disk"
+        return
+    small, large = Path(folder, "seed.db"), Path(folder, f"{size}.db")
+    if not small.exists():
+        inside("loop", folder, small.name, SEED_CYCLES)
+    spawned("-m", "tests.bench.grown", str(small), str(large), str(size))  # its cache would count as the children's
+    yield "ledger", f"{large.stat().st_size / 1e6:,.0f} MB", ""
+    latencies = inside("latency", folder, large.name, argument=json.dumps(DAILY))
+    for words, secs in zip(DAILY, latencies, strict=True):
+        taken = [process(str(large), *words) for _ in range(REPEATS if secs < 1 else 1)]
+        whole, peak = median(taken)
+        yield " ".join(words), f"{1000 * secs:.1f} ms", f"whole process {whole:.2f} s, {peak / 1e6:.0f} MB"
+    large.unlink()
+
+
+def median(taken: list[tuple[float, int]]) -> tuple[float, float]:
+    """The median seconds and the median bytes."""
+    secs, peaks = zip(*taken, strict=True)
+    return statistics.median(secs), statistics.median(peaks)
 
 
 def warm(folder: str) -> Iterator[Row]:
@@ -182,23 +257,30 @@ def environment(market: str = "simulated") -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT), "AGENTS": "rules", "TRADER_ENV_FILE": "none", "MARKET": market}
 
 
-def process(folder: str, *words: str) -> tuple[float, int]:
+def process(path: str, *words: str) -> tuple[float, int]:
     """Seconds and peak bytes of one `trader` process."""
-    command = [sys.executable, "-m", "trader_cli.main", "--db", f"{folder}/cold.db", *words]
+    return spawned("-m", "trader_cli.main", "--db", path, *words)
+
+
+def spawned(*words: str) -> tuple[float, int]:
+    """Seconds and peak bytes of one Python process."""
+    command = [sys.executable, *words]
     quiet = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
     began = time.perf_counter()
     pid = os.posix_spawn(command[0], command, environment(), file_actions=quiet)
     _, status, used = os.wait4(pid, 0)
     secs = time.perf_counter() - began
     if status:
-        raise SystemExit(f"trader {' '.join(words)} ended with {os.waitstatus_to_exitcode(status)}")
+        raise SystemExit(f"{' '.join(words)} ended with {os.waitstatus_to_exitcode(status)}")
     return secs, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def inside(program: str, folder: str, name: str = "", cycles: int = 0, market: str = "simulated") -> Any:
+def inside(
+    program: str, folder: str, name: str = "", cycles: int = 0, market: str = "simulated", argument: str = ""
+) -> Any:
     """What a program that measures itself says."""
     done = subprocess.run(
-        [sys.executable, "-c", OPENING + INSIDE[program], folder, name, str(cycles)],
+        [sys.executable, "-c", OPENING + INSIDE[program], folder, name, argument or str(cycles)],
         env=environment(market), capture_output=True, encoding="utf-8", check=False,
     )  # fmt: skip
     if done.returncode:

@@ -10,7 +10,7 @@ A SELL that reduces the position is never trapped: the rules wrapped in `_buy_on
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from trader_cli.core import accounting
@@ -38,6 +38,10 @@ class Case:
         verdict_age_ms: how old the verdict is; 0 while it is being made.
         ceiling: the most that may pass (a verdict's quantity when it is carried out).
         operator: a person sells what we hold; a stop, the plan and its policies do not bind that.
+        is_buy: whether the position would grow.
+        asked: the quantity that is asked for, in base; nothing for HOLD.
+        worst_price: the price an order is reckoned at, before and when it is sent: what was seen plus what may
+            still be added, which is the drift that is tolerated, or half the spread and the slippage if more.
     """
 
     situation: Situation
@@ -49,30 +53,29 @@ class Case:
     ceiling: Decimal | None = None
     operator: bool = False
 
-    @property
-    def is_buy(self) -> bool:
-        """Whether the position would grow."""
-        return self.proposal.action == "BUY"
+    is_buy: bool = field(init=False)
+    asked: Decimal = field(init=False)
+    worst_price: Decimal = field(init=False)
 
-    @property
-    def worst_price(self) -> Decimal:
-        """The price an order is reckoned at, before and when it is sent: what was seen plus what may still be added.
+    def __post_init__(self) -> None:
+        """What nearly every rule asks for, reckoned once."""
+        keep = object.__setattr__
+        keep(self, "is_buy", self.proposal.action == "BUY")
+        keep(self, "asked", self._asked())
+        keep(self, "worst_price", self._worst_price())
 
-        That is the drift that is tolerated, or half the spread and the slippage where those are more.
-        """
-        if not self.is_buy:
-            return self.price
-        margin = percent(self.seen_price, margin_pct(self.situation.limits, self.situation.costs))
-        return round_up(add(self.seen_price, margin))
-
-    @property
-    def asked(self) -> Decimal:
-        """The quantity that is asked for, in base; nothing for HOLD."""
+    def _asked(self) -> Decimal:
         if self.proposal.action == "HOLD":
             return ZERO
         if self.ceiling is None:
             return self.proposal.qty
         return min(self.ceiling, self.proposal.qty)
+
+    def _worst_price(self) -> Decimal:
+        if not self.is_buy:
+            return self.price
+        margin = percent(self.seen_price, margin_pct(self.situation.limits, self.situation.costs))
+        return round_up(add(self.seen_price, margin))
 
 
 Rule = Callable[[Case], Ruling]
