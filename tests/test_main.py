@@ -110,6 +110,7 @@ def test_the_commands_are_the_promised_ones() -> None:
     assert {entry.words for entry in COMMANDS} == {
         *("cycle", "loop", "plan", "propose", "judge", "execute", "snapshot", "recover"),
         *("status", "ledger show", "ledger trace", "ledger verify", "stop", "resume"),
+        *("ledger tail", "ledger export", "ledger query", "ledger stats", "ledger path"),
         *("init", "config show", "config check", "config example"),
     }
 
@@ -247,7 +248,7 @@ def test_global_options_stand_before_or_after_the_command(
 
 def test_between_group_and_command_is_a_place_too(capsys: Capture) -> None:
     assert run(["config", "--json", "--db", "y.db", "show"]) == 0
-    rows = {row["setting"]: row for row in json.loads(capsys.readouterr().out)}
+    rows = {row["setting"]: row for row in json.loads(capsys.readouterr().out)["settings"]}
     assert (rows["DB_PATH"]["value"], rows["DB_PATH"]["from"]) == ("y.db", "option")
 
 
@@ -333,7 +334,10 @@ def test_with_json_an_error_is_one_line_on_stderr_and_stdout_is_empty(pretend: P
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
-    assert json.loads(err) == {"error": {"name": "CONFIG", "exit": 3, "message": "first\nsecond", "hint": "a fix"}}
+    assert json.loads(err) == {
+        "schema": "trader.error/1",
+        "error": {"name": "CONFIG", "exit": 3, "message": "first\nsecond", "hint": "a fix"},
+    }
 
 
 def test_with_json_even_a_usage_error_is_json(capsys: Capture) -> None:

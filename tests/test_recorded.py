@@ -62,7 +62,7 @@ def test_a_recorded_market_is_traded_to_its_end(name: str, quick: Forks) -> None
         "to the last bar that an order could fill at"
     )
 
-    shown = json.loads(quick("ledger", "show", "-n", "0", "--json", "--db", "x.db").stdout)
+    shown = json.loads(quick("ledger", "show", "-n", "0", "--json", "--db", "x.db").stdout)["cycles"]
     assert shown
     assert all(row["why"] for row in shown if row["mode"] == "OBSERVE" or row["action"] == "HOLD")
     assert one(ledger, "SELECT count(*) FROM decisions WHERE agent = 'PLANNER' AND source = 'fallback'") == 0

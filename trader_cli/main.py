@@ -47,8 +47,13 @@ COMMANDS = (
     Entry("recover", "recover:recover", "One step", "Find out what became of orders that are not settled."),
     Entry("status", "status:status", "Look", "Where we stand: state, position, equity, next wake-up."),
     Entry("ledger show", "ledger:show", "Look", "The newest cycles, one line each."),
-    Entry("ledger trace", "ledger:trace", "Look", "Everything about one cycle."),
-    Entry("ledger verify", "ledger:verify", "Safety", "Prove that the ledger is whole and unaltered."),
+    Entry("ledger tail", "tail:tail", "Look", "The newest cycles, oldest first; -f follows."),
+    Entry("ledger trace", "trace:trace", "Look", "Everything about one cycle."),
+    Entry("ledger export", "export:export", "Look", "Rows for other programs: csv, jsonl or json."),
+    Entry("ledger query", "query:query", "Look", "One SELECT of your own, read-only."),
+    Entry("ledger stats", "stats:stats", "Look", "Rows, size, growth, who decided, what it cost."),
+    Entry("ledger path", "path:path", "Look", "The ledger's file."),
+    Entry("ledger verify", "verify:verify", "Safety", "Prove that the ledger is whole and unaltered."),
     Entry("stop", "stop:stop", "Safety", "No new orders from now on."),
     Entry("resume", "resume:resume", "Safety", "Allow orders again after a stop, with a reason."),
     Entry("init", "init:init", "Set up", "Write a .env file and make the ledger's folder."),
@@ -58,7 +63,7 @@ COMMANDS = (
 )
 
 GROUPS = {
-    "ledger": ("Look", "What happened: list cycles, explain one, prove the ledger (show, trace, verify)."),
+    "ledger": ("Look", "What happened: list cycles, explain one, export, query, prove the ledger."),
     "config": ("Set up", "The settings: show, check, example."),
 }
 

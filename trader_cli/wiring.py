@@ -10,7 +10,7 @@ from pathlib import Path
 
 from trader_cli.config import Settings
 from trader_cli.core.decimals import percent, text
-from trader_cli.core.errors import ConfigError, LedgerError, NotFoundError, UpstreamError
+from trader_cli.core.errors import ConfigError, NotFoundError, UpstreamError
 from trader_cli.core.limits import margin_pct, smallest_cap
 from trader_cli.core.moments import Moment, span_ms, span_text
 from trader_cli.core.ports import CandleSource
@@ -27,7 +27,7 @@ from trader_cli.tools.markets.simulated import SimulatedMarket
 from trader_cli.tools.models.rules import RulesModel
 from trader_cli.tools.rehearsal import rehearse
 from trader_cli.tools.stopfile import StopFile
-from trader_cli.tools.store import exists, loop_lock_path, make_folder
+from trader_cli.tools.store import cannot_look, exists, loop_lock_path, make_folder
 
 BATCH_MS = 200
 """For how long a fast loop gathers cycles into one commit. Market, model and exchange must all be local."""
@@ -123,9 +123,11 @@ def ledger_path(settings: Settings) -> Path:
             raise ConfigError(
                 f'DB_PATH must be a file, was the folder "{path}"', f'Name a file: --db "{path}/agent.db"'
             )
+        if path.exists() and not path.is_file():  # before a lock or a journal is made beside /dev/null
+            raise ConfigError(f'DB_PATH must be a file, was the device or pipe "{path}"', "Name a file with --db.")
         return path.resolve() if path.is_symlink() else path
     except OSError as error:
-        raise LedgerError(f'cannot look at "{path}": {error.strerror}', "Check who owns the folder.") from error
+        raise cannot_look(path, error) from error
 
 
 def stop_file(settings: Settings) -> StopFile:

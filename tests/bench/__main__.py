@@ -97,7 +97,7 @@ from pathlib import Path
 from typing import Any
 from trader_cli.tools.clock import wall_now
 from trader_cli.tools.ledger import Ledger
-from trader_cli.tools.verification import verify
+from trader_cli.phases.audit import verify
 import jsonschema
 ledger = Ledger.open_reader(Path(folder) / name, wall_now)
 began, worked = time.perf_counter(), time.process_time()

@@ -48,9 +48,9 @@ def test_of_a_key_only_the_last_four_characters_show(words: list[str], env_file:
         assert "OPENAI_API_KEY\tset (…k3Qz)\t.env:1\tnot used by this version" in out
 
 
-def test_show_as_json_is_an_array_with_unset_values_as_null(env_file: Path, capsys: Capture) -> None:
+def test_show_as_json_lists_every_setting_with_unset_values_as_null(env_file: Path, capsys: Capture) -> None:
     assert run(["config", "show", "--json"]) == 0
-    rows = {row["setting"]: row for row in json.loads(capsys.readouterr().out)}
+    rows = {row["setting"]: row for row in json.loads(capsys.readouterr().out)["settings"]}
     assert rows["MARKET"] == {"setting": "MARKET", "value": None, "from": "default", "note": None}
     assert rows["DEPOSIT_CAP_USDT"]["value"] == "7.5"
 

@@ -104,7 +104,7 @@ def test_a_cap_that_cannot_hold_one_round_trip_is_said_with_the_least_that_can(
     assert run(["loop", "--speed", "fast", "--cycles", "1", "--db", "other.db"]) == 0
     assert "cannot hold" not in capsys.readouterr().err
     assert run(["ledger", "show", "--json", "--db", "other.db"]) == 0
-    assert json.loads(capsys.readouterr().out)[0]["order_state"] == "FILLED"
+    assert json.loads(capsys.readouterr().out)["cycles"][0]["order_state"] == "FILLED"
 
 
 def test_a_stop_with_a_wrong_setting_lies_beside_the_ledger_itself(
@@ -139,3 +139,21 @@ def test_a_snapshot_by_hand_after_a_misprint_verifies(tmp_path: Path, monkeypatc
     assert run(["loop", "--speed", "fast", "--cycles", "25", "-q"]) == 0
     assert run(["snapshot", "-q"]) == 0
     assert run(["ledger", "verify", "-q"]) == 0
+
+
+def test_a_resume_without_a_reason_in_it_is_refused(tmp_path: Path, capsys: Capture) -> None:
+    assert run(["resume", "--reason", ""]) == 2
+    assert "--reason must say why, was empty" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("nothing", ["", " "])
+def test_a_stop_whose_reason_is_empty_stops_all_the_same(tmp_path: Path, nothing: str) -> None:
+    assert run(["stop", "--reason", nothing]) == 0
+    assert "stopped by the operator" in (tmp_path / "data" / "STOP").read_text(encoding="utf-8")
+
+
+def test_a_path_that_is_too_long_is_not_blamed_on_the_folders_owner(capsys: Capture) -> None:
+    for words in (["status"], ["cycle"]):
+        assert run([*words, "--db", "x" * 300]) == 6
+        assert "Fix:   Name a shorter path with --db." in capsys.readouterr().err

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.ledgers import ledger_at, plain, rows, sha256, wall
+from tests.ledgers import failures, grow, ledger_at, one, plain, reading, rows, sha256, wall
 from trader_cli.core.errors import LedgerError
+from trader_cli.main import run
 from trader_cli.tools import migrations
 from trader_cli.tools.store import Store
+from trader_cli.tools.verification import content_sha256
 
 SPECIFICATION = """
 CREATE TABLE IF NOT EXISTS decisions (
@@ -95,6 +97,17 @@ def with_step(step: migrations.Step) -> Iterator[None]:
     finally:
         migrations.STEPS.pop()
         migrations._shape.cache_clear()
+
+
+@contextmanager
+def with_steps(count: int) -> Iterator[None]:
+    """A program of the past, that knows only the first steps."""
+    later = migrations.STEPS[count:]
+    del migrations.STEPS[count:]
+    try:
+        yield
+    finally:
+        migrations.STEPS.extend(later)
 
 
 @pytest.mark.parametrize("table", ["decisions", "trades", "portfolio", "memory"])
@@ -302,3 +315,152 @@ def test_a_step_that_is_added_later_runs_once_and_keeps_every_row_and_hash(tmp_p
                 assert migrations.version(store.db) == len(migrations.STEPS)
                 assert list(store.broken_links()) == []
     assert [row[:-1] for row in rows(path, "SELECT * FROM decisions")] == before
+
+
+VIEWS = ("v_cycles", "v_equity", "v_errors", "v_trades")
+COPY = "agent.db.before-schema-2.bak"
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A ledger that the first schema's program made and closed."""
+    path = tmp_path / "agent.db"
+    with with_steps(1):
+        grow(path, 6)
+    return path
+
+
+def contents(path: Path) -> tuple[str, str, dict[str, list[object]]]:
+    """The chain's head, the content hash and every row."""
+    with reading(path) as ledger:
+        tables = {name: ledger.db.execute(f"SELECT * FROM {name} ORDER BY 1").fetchall() for name in EVERY}  # noqa: S608
+        return ledger.head, content_sha256(ledger), tables
+
+
+EVERY = (*migrations.CHAINED, "audit_chain", "open_orders", "sqlite_sequence")
+
+
+def test_a_ledger_of_the_first_schema_gets_the_views_and_keeps_every_row_hash_and_link(old: Path) -> None:
+    before = contents(old)
+    Store.open_writer(old, wall).close()
+    assert contents(old) == before
+    assert rows(old, "PRAGMA user_version") == [(len(migrations.STEPS),)]
+    assert failures(old) == {}
+    assert [name for (name,) in rows(old, "SELECT name FROM sqlite_master WHERE type = 'view' ORDER BY 1")] == [*VIEWS]
+
+
+def test_a_migrated_ledger_has_the_schema_of_a_fresh_one(old: Path, tmp_path: Path) -> None:
+    Store.open_writer(old, wall).close()
+    fresh = tmp_path / "fresh.db"
+    Store.open_writer(fresh, wall).close()
+    sql = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name"
+    assert rows(old, sql) == rows(fresh, sql)
+
+
+def test_before_a_migration_the_ledger_is_copied_whole_and_for_its_owner_only(old: Path) -> None:
+    before = contents(old)
+    Store.open_writer(old, wall).close()
+    copy = old.with_name(COPY)
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert contents(copy) == before
+    assert rows(copy, "PRAGMA user_version") == [(1,)]
+    assert [one.name for one in old.parent.iterdir() if "schema" in one.name] == [COPY]
+
+
+def test_a_fresh_or_current_ledger_is_not_copied(tmp_path: Path) -> None:
+    path = ledger_at(tmp_path / "agent.db")
+    Store.open_writer(path, wall).close()
+    Store.open_writer(tmp_path / "fresh.db", wall).close()
+    assert list(tmp_path.glob("*.bak*")) == []
+
+
+@pytest.mark.parametrize("other", [b"", b"mine", None], ids=["empty", "no ledger", "another ledger"])
+def test_a_file_in_the_copys_place_is_left_as_it_is(old: Path, other: bytes | None) -> None:
+    place = old.with_name(COPY)
+    if other is None:
+        ledger_at(place)
+    else:
+        place.write_bytes(other)
+    kept = sha256(place)
+    Store.open_writer(old, wall).close()
+    assert sha256(place) == kept
+    assert rows(old.with_name(COPY.replace("-2.bak", "-2-2.bak")), "PRAGMA user_version") == [(1,)]
+
+
+def test_a_migration_that_failed_and_is_tried_again_keeps_one_copy(old: Path) -> None:
+    with with_step(half_way):
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="half-way"):
+                Store.open_writer(old, wall)
+        assert [one.name for one in old.parent.glob("*.bak*")] == ["agent.db.before-schema-3.bak"]
+    assert rows(old, "PRAGMA user_version") == [(1,)]
+
+
+def test_without_room_for_the_copy_nothing_is_changed(old: Path, clean_env: dict[str, str]) -> None:
+    before, most = sha256(old), old.stat().st_size // 2
+    program = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({most}, {most}))\n"
+        "from trader_cli.main import run\n"
+        "sys.exit(run(['recover', '--db', sys.argv[1]]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(old)],
+        env=clean_env, cwd=ROOT, capture_output=True, encoding="utf-8", check=False,
+    )  # fmt: skip
+    assert done.returncode == 6, done.stderr
+    assert COPY in done.stderr
+    assert sha256(old) == before
+    assert list(old.parent.glob("*schema*")) == []
+
+
+def test_a_ledger_of_the_first_schema_can_be_looked_at_before_it_is_migrated(old: Path) -> None:
+    before = sha256(old)
+    for words in (
+        ("status",),
+        ("ledger", "show"),
+        ("ledger", "show", "--errors"),
+        ("ledger", "show", "--trades"),
+        ("ledger", "show", "--action", "BUY"),
+        ("ledger", "tail"),
+        ("ledger", "trace", "last"),
+    ):
+        assert run([*words, "--db", str(old)]) == 0
+    assert failures(old) == {}
+    assert sha256(old) == before
+
+
+def test_a_view_of_somebodys_own_in_the_place_of_one_of_ours_is_named_and_kept(old: Path) -> None:
+    with plain(old) as db:
+        db.execute("CREATE VIEW v_cycles AS SELECT 1 AS mine")
+    with pytest.raises(LedgerError, match='holds a "v_cycles" of somebody') as refusal:
+        Store.open_writer(old, wall)
+    assert "Drop or rename it" in str(refusal.value.hint)
+    assert rows(old, "SELECT mine FROM v_cycles") == [(1,)]
+    assert rows(old, "PRAGMA user_version") == [(1,)]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_view_names_times_alike_and_keeps_money_as_text(tmp_path: Path, view: str) -> None:
+    path = ledger_at(tmp_path / "agent.db")
+    with plain(path) as db:
+        db.row_factory = sqlite3.Row
+        found = db.execute(f"SELECT * FROM {view} ORDER BY time_utc DESC").fetchall()  # noqa: S608
+    assert found
+    assert {"time_utc", "trace_id"} <= set(found[0].keys())
+    numbers = {name for row in found for name in row.keys() if isinstance(row[name], float)}  # noqa: SIM118
+    assert numbers <= {"confidence"}
+
+
+def test_the_views_hold_a_row_per_cycle_trade_snapshot_and_error(tmp_path: Path) -> None:
+    path = ledger_at(tmp_path / "agent.db")
+    for view, table in (
+        ("v_cycles", "decisions WHERE agent = 'PLANNER'"),
+        ("v_trades", "trades"),
+        ("v_equity", "portfolio"),
+    ):
+        assert one(path, f"SELECT count(*) FROM {view}") == one(path, f"SELECT count(*) FROM {table}")  # noqa: S608
+    fallbacks = rows(path, "SELECT trace_id, agent FROM decisions WHERE source = 'fallback' ORDER BY id")
+    assert rows(path, "SELECT trace_id, who FROM v_errors WHERE kind = 'FALLBACK' ORDER BY row_id") == fallbacks
+    assert fallbacks

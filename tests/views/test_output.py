@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trader_cli.core.errors import ConfigError
+from trader_cli.core.errors import ConfigError, LedgerError
 from trader_cli.views.output import Column, Output, OutputClosedError, clean, clean_lines, report
 
 Capture = pytest.CaptureFixture[str]
@@ -133,18 +133,49 @@ def test_colour_is_only_for_those_who_want_it(monkeypatch: pytest.MonkeyPatch) -
     assert "\x1b[1m" in screen.getvalue()
 
 
-def test_json_is_one_array_of_whole_rows_with_money_as_strings(capsys: Capture) -> None:
-    Output(json=True).table(COLUMNS, ROWS)
+def test_json_is_one_document_of_whole_rows_with_its_schema_first_and_money_as_strings(capsys: Capture) -> None:
+    Output(json=True).table(COLUMNS, ROWS, schema="trader.x/1", key="things")
     out = capsys.readouterr().out
     assert out.count("\n") == 1
-    assert json.loads(out)[0] == {"time": "11-22", "trace": "9846d3a0", "qty": "0.00000001", "more": [1]}
-    assert json.loads(out)[2]["qty"] is None
+    assert out.startswith('{"schema": "trader.x/1", "things": [{"time"')
+    things = json.loads(out)["things"]
+    assert things[0] == {"time": "11-22", "trace": "9846d3a0", "qty": "0.00000001", "more": [1]}
+    assert things[2]["qty"] is None
 
 
-def test_an_empty_table_is_an_empty_array_a_header_or_a_word(capsys: Capture) -> None:
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_long_table_is_written_as_it_comes_and_ends_when_nobody_reads(
+    as_json: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+
+    def endless() -> Iterator[dict[str, Any]]:
+        nonlocal asked
+        while True:
+            asked += 1
+            yield {"time": "x" * 100}
+
+    monkeypatch.setattr(sys, "stdout", Broken(BrokenPipeError(32, "Broken pipe")))
+    with pytest.raises(OutputClosedError):
+        Output(json=as_json).table(COLUMNS, endless())
+    assert asked < 5_000
+
+
+def test_rows_that_cannot_be_read_leave_no_half_table(capsys: Capture) -> None:
+    def torn() -> Iterator[dict[str, Any]]:
+        yield {"time": "1"}
+        raise LedgerError("the ledger is damaged")
+
+    for out in (Output(), Output(json=True), Output(quiet=True)):
+        with pytest.raises(LedgerError):
+            out.table(COLUMNS, torn())
+    assert capsys.readouterr().out == ""
+
+
+def test_an_empty_table_is_a_document_without_rows_a_header_or_a_word(capsys: Capture) -> None:
     Output(json=True).table(COLUMNS, [])
     Output().table(COLUMNS, [])
-    assert capsys.readouterr() == ("[]\ntime\ttrace\tqty\n", "")
+    assert capsys.readouterr() == ('{"schema": "trader.rows/1", "rows": []}\ntime\ttrace\tqty\n', "")
     with terminal() as screen:
         Output().table(COLUMNS, [], empty="No cycles yet.")
     assert screen.getvalue() == ""

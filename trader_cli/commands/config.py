@@ -21,7 +21,8 @@ def show(g: Globals) -> None:
     Of a key only the last four characters are shown.
     """
     loaded = g.loaded()
-    g.out.table(_COLUMNS, (_row(loaded, name) for name in NAMES))
+    rows = (_row(loaded, name) for name in NAMES)
+    g.out.table(_COLUMNS, rows, schema="trader.config.show/1", key="settings")
 
 
 def _row(loaded: Loaded, name: str) -> dict[str, Any]:

@@ -1,64 +1,147 @@
-"""trader ledger show|trace|verify: what happened, one cycle whole, and the proof."""
+"""trader ledger show: what happened, one line each."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
 import typer
 
-from trader_cli.commands.options import Globals, Rows, TraceId, command
-from trader_cli.core.errors import DiffersError, ExitCode
+from trader_cli.commands.arguments import bound
+from trader_cli.commands.options import Globals, Rows, command
+from trader_cli.core.errors import UsageError
+from trader_cli.schemas.question import Agent
 from trader_cli.tools import queries
-from trader_cli.tools.verification import content_sha256
-from trader_cli.tools.verification import verify as check_ledger
-from trader_cli.views.ledger import CYCLES, trace_lines, verification_lines
+from trader_cli.tools.clock import wall_now
+from trader_cli.tools.ledger import Ledger
+from trader_cli.views.ledger import CYCLES, DECISIONS, DOCUMENTS, ERRORS, TRADES, upright, wide
+from trader_cli.views.output import Column
 from trader_cli.wiring import open_reader
 
-Prompts = Annotated[bool, typer.Option("--prompts", metavar="", help="Also the prompts and the models' raw replies.")]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        "--since",
+        metavar="TIME",
+        help="From this market time on: a date, ISO time, today, or 24h or 7d before the newest cycle.",
+    ),
+]
+Until = Annotated[
+    str | None, typer.Option("--until", metavar="TIME", help="Only what came before this market time, said likewise.")
+]
+AgentOf = Annotated[
+    Literal["PLANNER", "TRADER", "JUDGE"] | None,
+    typer.Option("--agent", metavar="NAME", case_sensitive=False, help="The decisions of PLANNER, TRADER or JUDGE."),
+]
+Action = Annotated[
+    Literal["BUY", "SELL", "HOLD"] | None,
+    typer.Option("--action", metavar="WORD", case_sensitive=False, help="Where the trader said BUY, SELL or HOLD."),
+]
+Trades = Annotated[bool, typer.Option("--trades", metavar="", help="One row per trade.")]
+Errors = Annotated[
+    bool,
+    typer.Option("--errors", metavar="", help="What failed: answers, models, the market, orders, what was not sent."),
+]
+Before = Annotated[
+    str | None, typer.Option("--before", metavar="TRACE", help="The page before that cycle: only what is older.")
+]
+Width = Annotated[
+    Literal["short", "wide"],
+    typer.Option("--output", "-o", metavar="short|wide", help="wide: more columns; on a terminal a line for each."),
+]
 
 
 @command
-def show(g: Globals, rows: Rows = 20) -> None:
-    """The newest cycles, one line each. In a pipe: tab-separated, every value whole."""
+def show(
+    g: Globals,
+    rows: Rows = 20,
+    since: Since = None,
+    until: Until = None,
+    agent: AgentOf = None,
+    action: Action = None,
+    trades: Trades = False,
+    errors: Errors = False,
+    before: Before = None,
+    output: Width = "short",
+) -> None:
+    """The newest cycles, one line each. In a pipe: tab-separated, every value whole.
+
+    A FALLBACK is an answer nobody decided: that agent failed, and the safe answer stands in for it.
+
+    Example: trader ledger show --trades --since 7d
+    """
+    _check(agent, action, trades, errors)
     settings = g.settings()
     with open_reader(settings) as ledger:
-        found = queries.cycles(ledger, rows)
-        count = queries.cycle_count(ledger)
-    g.out.table(CYCLES, found, empty=f'No cycles yet in "{settings.db_path}". Make one: trader cycle')
-    if found and g.out.is_terminal:
-        g.out.say(f"{len(found)} of {count} cycles.  All: -n 0 | one: trader ledger trace {found[0]['trace_id'][:8]}")
+        newest = ledger.newest_plan()
+        now = newest.at if newest else wall_now()
+        where = queries.Filter(
+            since=bound("--since", since, now),
+            until=bound("--until", until, now),
+            agent=None if agent is None else Agent(agent),
+            action=action,
+            before=None if before is None else queries.full_trace_id(ledger, before),
+        )
+        columns, found = _listed(ledger, rows, where, trades, errors)
+        seen = _Seen(found)
+        if output == "wide" and g.out.is_terminal and not g.json:
+            for row in seen:
+                g.out.lines(*upright(wide(columns), row), "")
+        else:
+            schema, key = DOCUMENTS[columns]
+            g.out.table(wide(columns) if output == "wide" else columns, seen, schema=schema, key=key)
+        if not seen.last:
+            nothing = "Nothing of that kind in" if newest else "No cycles yet in"
+            hint = "See all: trader ledger show" if newest else "Make one: trader cycle"
+            g.out.say(f'{nothing} "{settings.db_path}". {hint}')
+        elif g.out.is_terminal and not g.json:
+            whole = columns is CYCLES and where == queries.Filter(before=where.before)
+            g.out.say(_footer(seen, queries.cycle_count(ledger) if whole else None))
 
 
-@command
-def trace(g: Globals, trace_id: TraceId, prompts: Prompts = False) -> None:
-    """Everything about one cycle: what it saw, decided, was allowed, sent, filled, and stands at."""
-    with open_reader(g.settings()) as ledger:
-        whole = queries.trace(ledger, queries.full_trace_id(ledger, trace_id))
-        linked = [row["link"] for table in whole.values() for row in table]
-        chain = queries.links(ledger, min(linked), max(linked)) if linked else []
-        hashes = {row["prompt_sha256"] for row in whole["model_calls"]}
-        texts = queries.prompts(ledger, hashes) if prompts and hashes else []
-    document: dict[str, Any] = {"schema": "trader.trace/1", **whole, "audit_chain": chain}
-    if prompts:
-        document["prompts"] = texts
-    g.out.record(document, trace_lines(whole, chain, texts))
+def _listed(
+    ledger: Ledger, rows: int, where: queries.Filter, trades: bool, errors: bool
+) -> tuple[tuple[Column, ...], Iterator[queries.Row]]:
+    """What kind of rows was asked for: their columns, and the rows."""
+    if trades:
+        return TRADES, queries.trades(ledger, rows, where)
+    if errors:
+        return ERRORS, queries.failures(ledger, rows, where)
+    if where.agent is not None:
+        return DECISIONS, queries.decisions(ledger, rows, where.agent, where)
+    return CYCLES, queries.cycles(ledger, rows, where)
 
 
-@command
-def verify(g: Globals) -> ExitCode:
-    """Prove that the ledger is whole and unaltered, its lineage and orders lawful, and its books right."""
-    with open_reader(g.settings()) as ledger:
-        checks = check_ledger(ledger)
-        head, content = ledger.head, content_sha256(ledger)
-    bad = [check for check in checks if not check.ok]
-    document = {
-        "schema": "trader.verification/1",
-        "ok": not bad,
-        "checks": [{"name": c.name, "ok": c.ok, "checked": c.checked, "problems": list(c.problems)} for c in checks],
-        "head": head,
-        "content_sha256": content,
-    }
-    g.out.record(document, verification_lines(checks, head, content))
-    if bad and not g.json:
-        raise DiffersError(f"{len(bad)} of {len(checks)} checks failed; the ledger was not modified")
-    return ExitCode.DIFFERS if bad else ExitCode.OK
+def _check(agent: str | None, action: str | None, trades: bool, errors: bool) -> None:
+    """Refuse options that ask for rows which cannot be. Raises UsageError."""
+    if trades and (errors or agent):
+        raise UsageError(f"--trades and {'--errors' if errors else '--agent'} list different rows", "Give one of them.")
+    if errors and action:
+        raise UsageError("--errors and --action list different rows", "Give one of them.")
+    if agent not in (None, "TRADER") and action:
+        raise UsageError(f"--action is the TRADER's word, was asked of {agent}", "Leave --agent out.")
+    if trades and action == "HOLD":
+        raise UsageError("--trades needs an --action of BUY or SELL, was HOLD", "See them: --action HOLD")
+
+
+class _Seen:
+    """Rows on their way to the screen: how many passed, the first and the last."""
+
+    def __init__(self, rows: Iterator[queries.Row]) -> None:
+        self._rows = rows
+        self.count = 0
+        self.first: queries.Row = {}
+        self.last: queries.Row = {}
+
+    def __iter__(self) -> Iterator[queries.Row]:
+        for row in self._rows:
+            self.first = self.first or row
+            self.last = row
+            self.count += 1
+            yield row
+
+
+def _footer(seen: _Seen, cycles: int | None) -> str:
+    of = f"{seen.count} rows" if cycles is None else f"{seen.count} of {cycles} cycles"
+    first, last = str(seen.first["trace_id"] or "last")[:8], str(seen.last["trace_id"] or "TRACE")[:8]
+    return f"{of}.  All: -n 0 | older: --before {last}\nOne: trader ledger trace {first}"

@@ -27,11 +27,13 @@ R = TypeVar("R")
 
 PANEL = "Global options, before or after the command"
 ENV_FILE = Path(".env")
+MOST_ROWS = 1_000_000_000
+"""More than any ledger has, and few enough for SQLite to count."""
 
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show what would happen; write nothing, send nothing.", metavar="")
 ]
-Rows = Annotated[int, typer.Option("-n", "--rows", help="How many rows; 0 for all.", min=0, metavar="N")]
+Rows = Annotated[int, typer.Option("-n", "--rows", help="How many rows; 0 for all.", min=0, max=MOST_ROWS, metavar="N")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is recorded.", metavar="TEXT")]
 TraceId = Annotated[
     str, typer.Argument(help="A trace id, the first 4 or more of its characters, or last.", metavar="TRACE")

@@ -16,6 +16,8 @@ from trader_cli.schemas.book import Snapshot
 from trader_cli.tools.stopfile import StopFile
 from trader_cli.wiring import Bench, at_desk, ledger_path, stop_file
 
+NO_REASON = "stopped by the operator"
+
 
 @dataclass(frozen=True, slots=True)
 class _Noted:
@@ -27,13 +29,14 @@ class _Noted:
 
 
 @command
-def stop(g: Globals, reason: Reason = "stopped by the operator", dry_run: DryRun = False) -> None:
+def stop(g: Globals, reason: Reason = NO_REASON, dry_run: DryRun = False) -> None:
     """Stop trading: a STOP file beside the ledger, seen before each model call and just before each order.
 
     It needs no lock and works while a loop runs. Positions are kept. `touch STOP` there does the same.
 
     Example: trader stop --reason "going on holiday"
     """
+    reason = reason.strip() or NO_REASON  # an empty variable in a script must not keep the stop away
     try:
         settings = g.settings()
     except ConfigError:

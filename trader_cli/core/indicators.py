@@ -28,8 +28,11 @@ def rsi(closes: Sequence[float], period: int = 14) -> float | None:
     if period < 1 or len(closes) <= period or not _finite(closes):
         return None
     changes = [after - before for before, after in pairwise(closes)]
-    gains = math.fsum(c for c in changes[:period] if c > 0.0)
-    losses = -math.fsum(c for c in changes[:period] if c < 0.0)
+    try:
+        gains = math.fsum(c for c in changes[:period] if c > 0.0)
+        losses = -math.fsum(c for c in changes[:period] if c < 0.0)
+    except OverflowError:
+        return None
     kept = (period - 1) / period
     for change in changes[period:]:
         gains *= kept

@@ -312,12 +312,106 @@ def m001_initial(db: sqlite3.Connection) -> None:
     _insert_only(db, "audit_chain", "seq")
 
 
+_RARE = """
+CREATE INDEX proposals_to_trade ON decisions(json_extract(payload_json, '$.action'), ts_utc)
+  WHERE agent = 'TRADER' AND json_extract(payload_json, '$.action') <> 'HOLD';
+CREATE INDEX fallbacks_by_time ON decisions(ts_utc, link) WHERE source = 'fallback';
+CREATE INDEX failed_calls_by_time ON model_calls(ts_utc, link) WHERE status <> 'ok';
+CREATE INDEX outages_by_time ON observations(ts_utc, link) WHERE instr(defects_json, '"kind":"unavailable"');
+CREATE INDEX order_troubles_by_time ON order_events(ts_utc, link)
+  WHERE state IN ('UNKNOWN','REJECTED','ABANDONED','NEEDS_HUMAN');
+CREATE INDEX error_events_by_time ON events(ts_utc, link) WHERE +kind IN ('ERROR','NOT_SENT');
+CREATE INDEX trades_by_time ON trades(ts_utc);
+CREATE INDEX paid_calls ON model_calls(cost_usd) WHERE cost_usd <> '0';
+"""
+"""Indexes of what is rare and looked for: an ordinary cycle writes to none of them."""
+
+_VIEWS = """
+CREATE VIEW v_cycles AS
+SELECT p.id AS cycle, p.ts_utc AS time_utc, p.trace_id,
+  json_extract(p.payload_json, '$.mode') AS mode,
+  json_extract(t.payload_json, '$.action') AS action,
+  json_extract(t.payload_json, '$.qty') AS qty,
+  json_extract(t.payload_json, '$.confidence') AS confidence,
+  json_extract(t.payload_json, '$.policy_id') AS policy,
+  CASE WHEN json_extract(t.payload_json, '$.action') <> 'HOLD' THEN json_extract(j.payload_json, '$.decision') END
+    AS verdict,
+  json_extract(j.payload_json, '$.revised_qty') AS revised_qty,
+  (SELECT e.state FROM order_events AS e WHERE e.client_order_id = o.client_order_id ORDER BY e.id DESC LIMIT 1)
+    AS order_state,
+  x.qty AS filled_qty, x.price AS fill_price, x.fee, x.fee_asset,
+  (SELECT s.equity_usdt FROM portfolio AS s WHERE s.trace_id = p.trace_id ORDER BY s.id DESC LIMIT 1) AS equity,
+  CASE 'fallback' WHEN p.source THEN 'PLANNER' WHEN t.source THEN 'TRADER' WHEN j.source THEN 'JUDGE' END AS fallback,
+  coalesce(p.cause, t.cause, j.cause) AS cause,
+  json_extract(t.payload_json, '$.hypothesis') AS hypothesis,
+  p.wall_ts AS wall_time_utc
+FROM decisions AS p
+LEFT JOIN decisions AS t ON t.plan_id = p.id AND t.agent = 'TRADER'
+LEFT JOIN decisions AS j ON j.proposal_id = t.id AND j.agent = 'JUDGE'
+LEFT JOIN orders AS o ON o.verdict_id = j.id
+LEFT JOIN trades AS x ON x.idempotency_key = o.client_order_id
+WHERE +p.agent = 'PLANNER';
+CREATE VIEW v_trades AS
+SELECT x.id AS trade, x.ts_utc AS time_utc, x.trace_id, x.symbol, x.side, x.qty, x.price, x.quote_qty,
+  x.fee, x.fee_asset, x.status,
+  json_extract(t.payload_json, '$.policy_id') AS policy,
+  json_extract(t.payload_json, '$.confidence') AS confidence,
+  json_extract(t.payload_json, '$.hypothesis') AS hypothesis,
+  x.idempotency_key AS client_order_id, x.order_id AS exchange_order_id
+FROM trades AS x LEFT JOIN decisions AS t ON t.id = x.proposal_id;
+CREATE VIEW v_equity AS
+SELECT s.id AS snapshot, s.ts_utc AS time_utc, s.trace_id, s.symbol, s.mark_price,
+  s.equity_usdt AS equity, s.peak_usdt AS peak_equity, s.deposits_usdt AS deposits,
+  s.balance_usdt AS quote, s.balance_btc AS base, s.cost_usdt AS cost,
+  s.realized_pnl_usdt AS realized_pnl, s.unrealized_pnl_usdt AS unrealized_pnl, s.fees_usdt AS fees
+FROM portfolio AS s;
+CREATE VIEW v_errors AS
+SELECT d.ts_utc AS time_utc, d.trace_id, CAST('FALLBACK' AS TEXT) AS kind, d.agent AS who, d.cause AS message,
+  'decisions' AS table_name, d.id AS row_id, d.link
+FROM decisions AS d WHERE d.source = 'fallback'
+UNION ALL
+SELECT c.ts_utc, c.trace_id, CAST('MODEL ' || upper(c.status) AS TEXT), c.agent,
+  CAST(coalesce(c.error, c.reply) AS TEXT), 'model_calls', c.id, c.link
+FROM model_calls AS c WHERE c.status <> 'ok'
+UNION ALL
+SELECT s.ts_utc, s.trace_id, CAST('MARKET' AS TEXT), s.source,
+  CAST(json_extract(s.defects_json, '$[#-1].detail') AS TEXT), 'observations', s.id, s.link
+FROM observations AS s WHERE instr(s.defects_json, '"kind":"unavailable"')
+UNION ALL
+SELECT e.ts_utc, (SELECT o.trace_id FROM orders AS o WHERE o.client_order_id = e.client_order_id),
+  CAST('ORDER ' || e.state AS TEXT), e.client_order_id,
+  CAST(coalesce(json_extract(e.evidence_json, '$.message'), e.evidence_json) AS TEXT), 'order_events', e.id, e.link
+FROM order_events AS e WHERE e.state IN ('UNKNOWN','REJECTED','ABANDONED','NEEDS_HUMAN')
+UNION ALL
+SELECT v.ts_utc, v.trace_id, v.kind, CAST(NULL AS TEXT),
+  CAST(coalesce(json_extract(v.data_json, '$.reason'), v.data_json) AS TEXT), 'events', v.id, v.link
+FROM events AS v WHERE +v.kind IN ('ERROR','NOT_SENT');
+"""
+"""What sqlite3, sqlite-utils or Datasette show at first sight. Money stays the text it is."""
+
+
+@step
+def m002_views(db: sqlite3.Connection) -> None:
+    """Views for people with other tools, and indexes of what is rare. No table changes and no row is written."""
+    taken = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+    for statement in (_RARE + _VIEWS).split(";"):
+        if not statement.strip():
+            continue
+        name = statement.split()[2]
+        if name in taken:
+            raise LedgerError(
+                f'the ledger holds a "{name}" of somebody\'s own, and this program needs that name',
+                "Drop or rename it with sqlite3, then try again.",
+            )
+        db.execute(statement)
+
+
 def strange(db: sqlite3.Connection, triggers_only: bool = False) -> Iterator[str]:
-    """What of a ledger's tables, indexes and triggers is not as these steps make it.
+    """What of a ledger's tables, indexes and triggers is not as the steps it has had make it.
 
     With `triggers_only`, of what was added only triggers count: a view of somebody's own harms no row.
     """
-    wanted, found = _shape(), dict(db.execute(_SHAPE))
+    wanted, found = _shape(version(db)), dict(db.execute(_SHAPE))
     if triggers_only:
         triggers = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")}
         found = {name: sql for name, sql in found.items() if name in wanted or name in triggers}
@@ -334,9 +428,10 @@ _SHAPE = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT
 
 
 @cache
-def _shape() -> dict[str, str]:
+def _shape(steps: int) -> dict[str, str]:
     fresh = sqlite3.connect(":memory:", isolation_level=None)
-    apply(fresh)
+    for one in STEPS[:steps]:
+        one(fresh)
     shape = dict(fresh.execute(_SHAPE))
     fresh.close()
     return shape

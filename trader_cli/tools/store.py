@@ -6,6 +6,7 @@ A reader opens `mode=ro` and never creates anything. Every commit appends one li
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections import Counter
@@ -21,6 +22,7 @@ from trader_cli.core.moments import Moment, iso
 from trader_cli.tools import chain, migrations
 from trader_cli.tools.failpoints import failpoint
 from trader_cli.tools.lock import FileLock
+from trader_cli.tools.safety_copy import before_migration
 
 BUSY_TIMEOUT_MS = 5_000
 PATIENT_TIMEOUT_MS = 60_000
@@ -129,6 +131,7 @@ class Store:
                 try:
                     _check_ours(db, path)
                     db.execute("PRAGMA journal_mode=WAL")
+                    before_migration(db, path)
                     migrations.apply(db)
                     store = cls(db, path, wall)
                     store.check_start()
@@ -328,7 +331,13 @@ def exists(path: Path) -> bool:
     try:
         return path.is_file()
     except OSError as error:
-        raise LedgerError(f'cannot look at "{path}": {error.strerror}', "Check who owns the folder.") from error
+        raise cannot_look(path, error) from error
+
+
+def cannot_look(path: Path, error: OSError) -> LedgerError:
+    """What to say when the system does not tell whether there is a ledger."""
+    mend = "Name a shorter path with --db." if error.errno == errno.ENAMETOOLONG else "Check who owns the folder."
+    return LedgerError(f'cannot look at "{path}": {error.strerror}', mend)
 
 
 def make_folder(path: Path) -> None:
@@ -371,7 +380,11 @@ def errors(path: Path | None) -> Iterator[None]:
             raise LedgerError(f"no space left to write {where}", "Free some space; then: trader recover") from error
         if "readonly" in words or "unable to open" in words:
             raise LedgerError(f"{where} cannot be opened or written: {words}", "Check who owns it.") from error
-        raise LedgerError(f"{where} is damaged: {words}", "Look: trader ledger verify. Restore a backup.") from error
+        if "disk I/O error" in words:
+            mend = "Look whether the disk is full, has a limit or fails, then try again."
+            raise LedgerError(f"{where} could not be read or written: {words}", mend) from error
+        save = f"Put a backup in its place. What can be read of it: sqlite3 {where} .recover > saved.sql"
+        raise LedgerError(f"{where} is damaged: {words}", save) from error
 
 
 def _check_ours(db: sqlite3.Connection, path: Path, empty_is_ours: bool = True) -> None:

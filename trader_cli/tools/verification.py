@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
-from itertools import islice
+from functools import partial
 from typing import Any
 
 from trader_cli.core import accounting, audit
 from trader_cli.core.decimals import ZERO, add, dec, mul, text
+from trader_cli.core.errors import TraderError
 from trader_cli.schemas import judge, planner, trader
 from trader_cli.schemas.book import Book
 from trader_cli.schemas.check import Check
@@ -27,6 +28,14 @@ from trader_cli.tools.rows import FILLS, read_fill
 
 NAMED = 8
 """How many problems of one check are spelled out."""
+
+TOLD_EACH = 512
+"""After how many rows a check tells how far it is."""
+
+UNCHECKABLE = (
+    sqlite3.Error, TraderError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,
+)  # fmt: skip
+"""What a damaged or forged row makes of a check: a problem of that check."""
 
 Problems = Iterator[str]
 
@@ -45,29 +54,65 @@ _MONEY = {
 }  # fmt: skip
 
 
-class _Count:
-    """Counts what a check looked at while it yields what is wrong."""
+class Count:
+    """Counts what a check looked at while it yields what is wrong, and tells of it now and then."""
 
-    def __init__(self) -> None:
-        self.seen = 0
+    def __init__(self, tell: Callable[[int], None] = lambda seen: None) -> None:
+        self._tell = tell
+        self._seen = 0
+
+    @property
+    def seen(self) -> int:
+        """How many rows the check looked at so far."""
+        return self._seen
+
+    @seen.setter
+    def seen(self, value: int) -> None:
+        self._seen = value
+        if value % TOLD_EACH == 0:
+            self._tell(value)
 
 
-def verify(ledger: Ledger) -> list[Check]:
-    """Every check, in order. A check that cannot be finished on a damaged file is a failed check."""
-    return [_run(ledger, name, look) for name, look in CHECKS]
+Look = Callable[[Ledger, Count], Problems]
+"""One check: it yields what is wrong, and counts what it looked at."""
+
+Progress = Callable[[int, int, str], None]
+"""Told how many checks are done, of how many, and the name of the next with the rows it has looked at."""
 
 
-def _run(ledger: Ledger, name: str, look: Callable[[Ledger, _Count], Problems]) -> Check:
-    count, problems = _Count(), []
+def verify(
+    ledger: Ledger, checks: Sequence[tuple[str, Look]] = (), progress: Progress = lambda done, of, name: None
+) -> list[Check]:
+    """Each of `checks` in order, this module's own if none are named.
+
+    A check that cannot be finished on a damaged file is a failed check; nothing is raised for it.
+    """
+    made: list[Check] = []
+    checks = checks or CHECKS
+    for name, look in checks:
+        progress(len(made), len(checks), name)
+        count = Count(partial(_told, progress, (len(made), len(checks), name)))
+        made.append(_run(ledger, count, name, look))
+    return made
+
+
+def _told(progress: Progress, place: tuple[int, int, str], seen: int) -> None:
+    done, of, name = place
+    progress(done, of, f"{name} ({seen})")
+
+
+def _run(ledger: Ledger, count: Count, name: str, look: Look) -> Check:
+    problems: list[str] = []
+    more, end = 0, []
     try:
-        found = look(ledger, count)
-        problems = list(islice(found, NAMED))
-        more = sum(1 for _ in found)
-        if more:
-            problems.append(f"and {more} more")
-    except (sqlite3.DatabaseError, ValueError, KeyError, TypeError, ArithmeticError) as error:
-        problems.append(f"cannot be checked to the end: {type(error).__name__}: {error}")
-    return Check(name, count.seen, tuple(problems))
+        for problem in look(ledger, count):
+            if len(problems) < NAMED:
+                problems.append(problem)
+            else:
+                more += 1
+    except UNCHECKABLE as error:
+        end = [f"cannot be checked to the end: {type(error).__name__}: {error}"]
+    return Check(name, count.seen, (*problems, *([f"and {more} more"] if more else []), *end))
 
 
 def content_sha256(ledger: Ledger) -> str:
@@ -81,21 +126,29 @@ def content_sha256(ledger: Ledger) -> str:
     return total.hexdigest()
 
 
-def _integrity(ledger: Ledger, count: _Count) -> Problems:
+def content_of(ledger: Ledger) -> str | None:
+    """The same hash, or None where a table cannot be read to its end."""
+    try:
+        return content_sha256(ledger)
+    except UNCHECKABLE:
+        return None
+
+
+def _integrity(ledger: Ledger, count: Count) -> Problems:
     count.seen = int(ledger.db.execute("PRAGMA page_count").fetchone()[0])
     for (found,) in ledger.db.execute("PRAGMA integrity_check"):
         if found != "ok":
             yield str(found)
 
 
-def _foreign_keys(ledger: Ledger, count: _Count) -> Problems:
+def _foreign_keys(ledger: Ledger, count: Count) -> Problems:
     for table in migrations.CHAINED:
         count.seen += int(ledger.db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
     for table, row_id, parent, _ in ledger.db.execute("PRAGMA foreign_key_check"):
         yield f"{table} {row_id} names a row of {parent} that is not there"
 
 
-def _structure(ledger: Ledger, count: _Count) -> Problems:
+def _structure(ledger: Ledger, count: Count) -> Problems:
     """The schema this program would make, held against the one that is there; and that no end was cut off."""
     count.seen = int(ledger.db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
     yield from migrations.strange(ledger.db)
@@ -106,12 +159,12 @@ def _structure(ledger: Ledger, count: _Count) -> Problems:
             yield f"{table} ends at {newest}, it was written up to {counted.get(table, 0)}"
 
 
-def _chain(ledger: Ledger, count: _Count) -> Problems:
+def _chain(ledger: Ledger, count: Count) -> Problems:
     count.seen = int(ledger.db.execute("SELECT count(*) FROM audit_chain").fetchone()[0])
     yield from ledger.broken_links()
 
 
-def _money(ledger: Ledger, count: _Count) -> Problems:
+def _money(ledger: Ledger, count: Count) -> Problems:
     for table, columns in _MONEY.items():
         for row in ledger.db.execute(f"SELECT id, {','.join(columns)} FROM {table}"):
             count.seen += 1
@@ -127,7 +180,7 @@ def _canonical(value: str) -> bool:
         return False
 
 
-def _lineage(ledger: Ledger, count: _Count) -> Problems:
+def _lineage(ledger: Ledger, count: Count) -> Problems:
     sql = """
     SELECT d.id, d.agent, d.trace_id, d.plan_id, p.agent, p.trace_id, d.proposal_id, t.agent, t.trace_id
     FROM decisions AS d LEFT JOIN decisions AS p ON p.id = d.plan_id LEFT JOIN decisions AS t ON t.id = d.proposal_id
@@ -142,7 +195,7 @@ def _lineage(ledger: Ledger, count: _Count) -> Problems:
             yield f"verdict {row_id} stands on {proposal_id}, which is not an earlier proposal of its trace"
 
 
-def _payloads(ledger: Ledger, count: _Count) -> Problems:
+def _payloads(ledger: Ledger, count: Count) -> Problems:
     import jsonschema
 
     schemas = {"PLANNER": planner.SCHEMA, "TRADER": trader.SCHEMA, "JUDGE": judge.SCHEMA}
@@ -171,7 +224,7 @@ def _code_rules(agent: str, said: dict[str, Any]) -> Problems:
             yield f"revised to {revised}"
 
 
-def _orders(ledger: Ledger, count: _Count) -> Problems:
+def _orders(ledger: Ledger, count: Count) -> Problems:
     """Each order: lawful parents, a path of states, and a trade exactly when something was executed."""
     sql = """
     SELECT o.client_order_id, o.origin, o.side, o.qty, o.symbol, t.payload_json, j.payload_json, j.proposal_id,
@@ -259,7 +312,7 @@ def _executed(
             yield f"fill {fill.trade_id}: {fill.qty} at {fill.price} is not {fill.quote_qty}"
 
 
-def _books(ledger: Ledger, count: _Count) -> Problems:
+def _books(ledger: Ledger, count: Count) -> Problems:
     """Fold every deposit and fill in order; each snapshot must say what the fold says."""
     base, quote = (ledger.identity().get("symbol") or "/").split("/")
     fills, deposits = _fill_walk(ledger), _deposit_walk(ledger)
@@ -325,7 +378,7 @@ def _deposit_walk(ledger: Ledger) -> Iterator[tuple[int, Decimal]]:
         yield int(link), dec(json.loads(content)["amount"])
 
 
-def _paper(ledger: Ledger, count: _Count) -> Problems:
+def _paper(ledger: Ledger, count: Count) -> Problems:
     """What the paper exchange filled is what our orders say, once each."""
     for key, times, state in ledger.db.execute(
         """SELECT p.client_order_id, count(*), (SELECT e.state FROM order_events AS e
@@ -346,7 +399,7 @@ def _paper(ledger: Ledger, count: _Count) -> Problems:
         yield f"trade {row_id} ({key}) was never filled by the paper exchange"
 
 
-CHECKS: tuple[tuple[str, Callable[[Ledger, _Count], Problems]], ...] = (
+CHECKS: tuple[tuple[str, Look], ...] = (
     ("pages (integrity_check)", _integrity),
     ("foreign keys", _foreign_keys),
     ("tables and triggers", _structure),

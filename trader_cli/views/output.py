@@ -10,10 +10,12 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
 from decimal import Decimal
+from itertools import chain
 from pathlib import PurePath
 from typing import Any, TextIO
 
@@ -111,7 +113,7 @@ class Output:
             self._write(_dumps({"schema": doc["schema"], **doc}) + "\n")
         elif cells and not self.is_terminal:
             if not self.quiet:
-                self._write("\t".join(_cell(value) for value in cells) + "\n")
+                self._write("\t".join(cell(value) for value in cells) + "\n")
         else:
             self.lines(*lines)
 
@@ -120,20 +122,51 @@ class Output:
         if texts and not self.json and not self.quiet:
             self._write("".join(f"{clean(text)}\n" for text in texts))
 
-    def table(self, columns: Sequence[Column], rows: Iterable[Mapping[str, Any]], empty: str = "") -> None:
-        """Rows by column; with --json whole rows in an array. `empty` is said when there are none."""
-        rows = list(rows)
+    def table(
+        self,
+        columns: Sequence[Column],
+        rows: Iterable[Mapping[str, Any]],
+        empty: str = "",
+        *,
+        schema: str = "trader.rows/1",
+        key: str = "rows",
+        whole: bool = False,
+    ) -> None:
+        """Rows by column; with --json `{"schema": schema, key: [whole rows]}`. `empty` is said when there are none.
+
+        Of `whole` rows a terminal too narrow for them gets a line for each value. But for a terminal, which must know
+        all widths first, rows are written as they come: `rows` may be without end.
+        """
+        coming = iter(rows)
+        first = next(coming, None)  # before anything is written: what cannot be read at all prints nothing
+        coming = iter(()) if first is None else chain((first,), coming)
         if self.json:
-            self._write(_dumps(rows) + "\n")
-        elif not self.quiet and self.is_terminal:
-            if rows:
-                self._write(self._drawn(columns, rows))
-        elif not self.quiet:
-            cells = [[column.key for column in columns]]
-            cells += [[_cell(row.get(column.key)) for column in columns] for row in rows]
-            self._write("".join("\t".join(line) + "\n" for line in cells))
-        if empty and not rows:
+            self.stream(_array(schema, key, coming))
+        elif self.quiet:
+            deque(coming, maxlen=0)
+        elif not self.is_terminal:
+            self.stream(_tabbed(columns, coming))
+        elif first is not None:
+            shown = list(coming)
+            fits = sum(_breadth(column, shown) for column in columns) <= (self.width or 80)
+            self._write(self._drawn(columns, shown) if fits or not whole else _upright(columns, shown))
+        if empty and first is None:
             self.say(empty)
+
+    def stream(self, pieces: Iterable[str]) -> None:
+        """Write text on stdout as it comes, much at a time, in flat memory.
+
+        A short text is written whole or, when it cannot be read, not at all.
+        """
+        held: list[str] = []
+        size = 0
+        for piece in pieces:
+            held.append(piece)
+            size += len(piece)
+            if size >= _MUCH:
+                self._write("".join(held))
+                held, size = [], 0
+        self._write("".join(held))
 
     def say(self, text: str) -> None:
         """A word for people, on stderr; nothing with -q."""
@@ -217,6 +250,19 @@ def fitting(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], width:
     return shown
 
 
+def _upright(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> str:
+    """A line for each value, a blank one after each row: for columns of which none may be left out."""
+    widest = max(len(clean(column.heading)) for column in columns)
+    lines = [
+        "".join(f"{clean(column.heading):<{widest}}  {_brief(column, row.get(column.key))}\n" for column in columns)
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+_MUCH = 65_536
+"""How many characters of a long result are written at once."""
+
 _FILLING = 20
 """What a column that fills the rest needs at least."""
 
@@ -232,7 +278,7 @@ def report(error: TraderError, *, name: str = "", as_json: bool = False) -> None
     message, hint = clean_lines(error.message), clean_lines(error.hint) if error.hint else None
     if as_json:
         body = {"name": error.code.name, "exit": int(error.code), "message": message, "hint": hint}
-        _to_stderr(_dumps({"error": body}) + "\n")
+        _to_stderr(_dumps({"schema": "trader.error/1", "error": body}) + "\n")
     else:
         _to_stderr(f"{name or 'Error'}: {message}\n" + (f"Fix:   {hint}\n" if hint else ""))
 
@@ -263,10 +309,25 @@ def _isatty(stream: TextIO | None) -> bool:
 def _brief(column: Column, value: Any) -> str:
     if value is None:
         return "-"
-    return clean(column.brief(value)) if column.brief else _cell(value)
+    return clean(column.brief(value)) if column.brief else cell(value)
 
 
-def _cell(value: Any) -> str:
+def _array(schema: str, key: str, rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """One JSON document with an array of rows, piece by piece."""
+    yield f"{_dumps({'schema': schema})[:-1]}, {_dumps(key)}: ["
+    for number, row in enumerate(rows):
+        yield (", " if number else "") + _dumps(row)
+    yield "]}\n"
+
+
+def _tabbed(columns: Sequence[Column], rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """A header line, then a line per row."""
+    yield "\t".join(column.key for column in columns) + "\n"
+    for row in rows:
+        yield "\t".join(cell(row.get(column.key)) for column in columns) + "\n"
+
+
+def cell(value: Any) -> str:
     """A value as one cell: all of it, on one line, without tabs."""
     if value is None:
         return ""
@@ -274,6 +335,8 @@ def _cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, Decimal):
         return _money(value)
+    if isinstance(value, float) and "e" in (plain := repr(value)):
+        return format(Decimal(plain), "f")
     if isinstance(value, Mapping | list | tuple):
         return clean(_dumps(value))
     return clean(str(value))
@@ -285,6 +348,11 @@ def _money(value: Decimal) -> str:
         return decimals.text(value)
     except ValueError:
         return format(value, "f")
+
+
+def as_json(doc: Any) -> str:
+    """A document for a file: as `--json` prints it, on many lines."""
+    return json.dumps(doc, default=_jsonable, allow_nan=False, indent=2) + "\n"
 
 
 def _dumps(doc: Any) -> str:

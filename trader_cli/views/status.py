@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from trader_cli.core.decimals import brief, text
@@ -25,8 +26,37 @@ def status_lines(status: dict[str, Any]) -> list[str]:
         return [*lines, *time]
     base, _, quote = str(status["symbol"]).partition("/")
     gain = status["equity"] - status["deposits"]
-    pct = gain / status["deposits"] * 100 if status["deposits"] else gain
-    lines.append(f"equity    {brief(status['equity'])} {quote} ({gain:+.4f}, {pct:+.2f} %)")
+    lines.append(f"equity    {brief(status['equity'])} {quote} ({gain:+.4f}, {_gain_pct(status):+.2f} %)")
     lines.append(f"holds     {brief(status['quote'])} {quote} + {text(status['base'])} {base}")
     lines.append(f"profit    realized {brief(status['realized_pnl'])}  unrealized {brief(status['unrealized_pnl'])}")
     return [*lines, *time]
+
+
+def short_line(status: dict[str, Any]) -> str:
+    """One line of at most 80 columns for a status bar: state, equity, gain, position, next cycle."""
+    state = "BLOCKED" if status["unsettled_orders"] else status["state"]
+    words = [state if status["mode"] is not None else "NEW"]
+    if status["equity"] is not None:
+        base = str(status["symbol"]).partition("/")[0]
+        words += [f"{status['equity']:.2f}", f"{_gain_pct(status):+.2f}%", f"{brief(status['base'])} {base}"]
+    left = status["next_due_secs"]
+    if left is None:
+        words.append("no cycles yet")
+    else:
+        words.append(f"next {_span(left)}" if left > 0 else f"due {_span(-left)} ago" if left < 0 else "due now")
+    return " ".join(words)[:80]
+
+
+def _gain_pct(status: dict[str, Any]) -> Decimal:
+    """What was gained, in percent of what was put in; never a negative zero."""
+    gain: Decimal = status["equity"] - status["deposits"]
+    pct = gain / status["deposits"] * 100 if status["deposits"] else gain
+    return pct if abs(pct) >= Decimal("0.005") else Decimal(0)
+
+
+def _span(secs: int) -> str:
+    """A length of time in its largest unit, rounded down: 200 -> 3m."""
+    for name, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if secs >= length:
+            return f"{secs // length}{name}"
+    return f"{secs}s"

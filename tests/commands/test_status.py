@@ -1,0 +1,81 @@
+"""`status`: where a ledger stands, and in one short line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ledgers import ledger_at, plain, scripted_desk
+from tests.test_hostile import Say, refused, say
+from trader_cli.core.decimals import dec
+from trader_cli.views.status import short_line
+
+__all__ = ["say"]
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    """The grown ledger, at the usual place."""
+    (tmp_path / "data").mkdir()
+    return ledger_at(tmp_path / "data" / "agent.db")
+
+
+def standing(**changes: Any) -> dict[str, Any]:
+    """A status with everything in order."""
+    return {
+        "state": "RUN",
+        "mode": "paper",
+        "symbol": "BTC/USDT",
+        "unsettled_orders": [],
+        "equity": dec("1000.42"),
+        "deposits": dec("1000"),
+        "base": dec("0.0123"),
+        "next_due_secs": 200,
+        **changes,
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({}, "RUN 1000.42 +0.04% 0.0123 BTC next 3m"),
+        ({"next_due_secs": 0}, "RUN 1000.42 +0.04% 0.0123 BTC due now"),
+        ({"next_due_secs": -7_300}, "RUN 1000.42 +0.04% 0.0123 BTC due 2h ago"),
+        ({"state": "HALT", "equity": dec("999.99")}, "HALT 999.99 +0.00% 0.0123 BTC next 3m"),
+        ({"unsettled_orders": ["x"], "equity": dec("900")}, "BLOCKED 900.00 -10.00% 0.0123 BTC next 3m"),
+        ({"equity": None, "next_due_secs": None}, "RUN no cycles yet"),
+        ({"equity": None, "mode": None, "next_due_secs": None}, "NEW no cycles yet"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_status_bar_reads_one_line(changes: dict[str, Any], line: str) -> None:
+    assert short_line(standing(**changes)) == line
+
+
+def test_no_number_and_no_name_makes_the_line_longer_than_80() -> None:
+    most = dec("9" * 18 + "." + "9" * 8)
+    assert len(short_line(standing(equity=most, base=most, symbol="X" * 90 + "/Y"))) == 80
+
+
+def test_the_short_line_is_the_whole_output_and_json_stays_whole(ledger: Path, say: Say) -> None:
+    said = say("status", "--short")
+    assert (said.code, said.stderr, said.stdout.count("\n")) == (0, "", 1)
+    assert len(said.stdout) <= 81
+    whole = json.loads(say("status", "--json").stdout)
+    short = json.loads(say("status", "--short", "--json").stdout)
+    assert short.keys() == whole.keys()
+    assert whole["cycles"] == 24
+    assert whole["is_due"] is (whole["next_due_secs"] <= 0)
+
+
+def test_without_a_ledger_a_status_bar_stays_empty(say: Say, tmp_path: Path) -> None:
+    refused(say("status", "--short"), 8, "no ledger at")
+    with scripted_desk(tmp_path / "x.db"):
+        pass
+    assert say("status", "--short", "--db", "x.db").stdout == "RUN no cycles yet\n"
+    with plain(tmp_path / "empty.db"):
+        pass
+    assert say("status", "--short", "--db", "empty.db").code == 8

@@ -1,0 +1,58 @@
+"""trader ledger verify: the proof of a ledger, check by check."""
+
+from __future__ import annotations
+
+import time
+
+from trader_cli.commands.options import Globals, command
+from trader_cli.core.errors import DiffersError, ExitCode
+from trader_cli.phases.audit import NOT_CHECKED
+from trader_cli.phases.audit import verify as audit
+from trader_cli.schemas.check import Check
+from trader_cli.tools.ledger import Ledger
+from trader_cli.tools.verification import content_of
+from trader_cli.views.output import Output
+from trader_cli.views.verification import verification_document, verification_lines
+from trader_cli.wiring import open_reader
+
+PATIENCE_SECS = 1.0
+"""How long a check is waited for before a line says what is being looked at."""
+
+
+@command
+def verify(g: Globals) -> ExitCode:
+    """Prove that the ledger is whole and unaltered, its decisions and orders lawful, and its books right.
+
+    Everything a ledger alone can show is worked out again from its rows: features from candles, answers from
+    replies, verdicts from the law, books from fills. Nothing is written; the end of the list is what was not checked.
+
+    Example: trader ledger verify --json
+    """
+    with open_reader(g.settings()) as ledger:
+        checks, content = _looked_at(ledger, _Waiting(g.out))
+        head = ledger.head
+    document = verification_document(checks, NOT_CHECKED, head, content)
+    g.out.record(document, verification_lines(document))
+    bad = sum(not check.ok for check in checks)
+    if bad and not g.json:
+        raise DiffersError(f"{bad} of {len(checks)} checks failed; the ledger was not modified")
+    return ExitCode.DIFFERS if bad else ExitCode.OK
+
+
+def _looked_at(ledger: Ledger, waiting: _Waiting) -> tuple[list[Check], str | None]:
+    """The checks made, and the hash of the content if all tables can be read."""
+    checks = audit(ledger, waiting)
+    return checks, content_of(ledger)
+
+
+class _Waiting:
+    """A bar on a terminal's stderr, from the second second on."""
+
+    def __init__(self, out: Output) -> None:
+        self._out = out
+        self._began = time.monotonic()
+
+    def __call__(self, done: int, of: int, name: str) -> None:
+        """Show it, if it has taken long enough."""
+        if time.monotonic() - self._began > PATIENCE_SECS:
+            self._out.passing(f"[{'#' * done}{'.' * (of - done)}] {done} of {of} checks, now: {name}")

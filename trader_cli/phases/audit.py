@@ -1,0 +1,42 @@
+"""audit: every check of a ledger in order, and what no check of a ledger alone can show.
+
+Checks of rows against rows are in tools; here are those that need the agents' readers and the law.
+"""
+
+from __future__ import annotations
+
+from trader_cli.phases.audit_law import orders, verdicts
+from trader_cli.phases.audit_replies import replies
+from trader_cli.schemas.check import Check
+from trader_cli.tools import verification, verification_seals, verification_seen
+from trader_cli.tools.ledger import Ledger
+from trader_cli.tools.verification import Look, Progress
+
+CHECKS: tuple[tuple[str, Look], ...] = (
+    *verification.CHECKS,
+    ("observations", verification_seen.observations),
+    ("features", verification_seen.features),
+    ("replies", replies),
+    ("verdicts obey the law", verdicts),
+    ("orders keep the limits", orders),
+    ("prompts and terms", verification_seals.hashes),
+    ("times and links", verification_seals.times),
+    ("lots, first in first out", verification_seals.lots),
+)
+
+NOT_CHECKED = (
+    "that the wall clock was right (wall_ts, latencies)",
+    "that the exchange agrees: its orders, fills, fees and balances (balance_quote, balance_base, drift)",
+    "that candles and quotes are what the market showed",
+    "that prompts were sent and replies came from the model named (model_calls)",
+    "facts_json: what each agent was told, re-derived",
+    "settings, a STOP file and the TRADING setting at the time: the law's state is taken as recorded",
+    "limits and costs between a verdict and its order, where another process changed them",
+    "that no newer end was cut off together with its chain: compare the head with one noted elsewhere",
+)
+"""What a ledger alone cannot show, or this program does not look at."""
+
+
+def verify(ledger: Ledger, progress: Progress = lambda done, of, name: None) -> list[Check]:
+    """All checks of `CHECKS`, in order; `progress` is told before each and while it runs. Raises nothing for a row."""
+    return verification.verify(ledger, CHECKS, progress)

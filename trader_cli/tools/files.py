@@ -1,0 +1,78 @@
+"""Files written for other programs, alone or in a folder: private, whole or not there, nothing overwritten unasked."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from trader_cli.core.errors import LedgerError, TraderError, UsageError
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
+
+
+def fill(folder: Path, files: Mapping[str, str], option: str, force: bool = False) -> list[Path]:
+    """Write `files` (names to texts) into `folder`, made for its owner only; returns their paths.
+
+    With `force` files of the same names are replaced and all others left alone. Raises UsageError for a folder that
+    cannot be used or, without `force`, is not empty; LedgerError when the disk is full or read-only. `option` is what
+    named the folder.
+    """
+    path = folder
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not force and any(folder.iterdir()):
+            raise UsageError(
+                f'{option} needs an empty folder, and "{folder}" is not', "Name another, or add --force to write there."
+            )
+        written = []
+        for name, content in files.items():
+            path = folder / name
+            _write(path, [content])
+            written.append(path)
+    except (OSError, ValueError) as error:  # a ValueError: the path holds a NUL or is no text
+        raise _refusal(path, error, option) from error
+    return written
+
+
+def save(path: Path, pieces: Iterable[str], option: str, force: bool = False) -> int:
+    """Write one file, for its owner only, whole or not at all; returns its size in bytes.
+
+    Raises UsageError for a path that cannot be used or, without `force`, is there; LedgerError when the disk is full.
+    What `pieces` raises leaves nothing behind.
+    """
+    try:
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise UsageError(f'{option} needs a file\'s name, and "{path}" is something else', "Name another file.")
+        if path.exists() and not force:
+            raise UsageError(f'"{path}" is there already', "Name another file, or add --force to replace it.")
+        return _write(path, pieces)
+    except (OSError, ValueError) as error:
+        raise _refusal(path, error, option) from error
+
+
+def _write(path: Path, pieces: Iterable[str]) -> int:
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with os.fdopen(os.open(fresh, flags, 0o600), "wb") as file:
+            size = sum(file.write(piece.encode("utf-8", "backslashreplace")) for piece in pieces)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+        return size
+    except BaseException:
+        with suppress(OSError):
+            fresh.unlink()
+        raise
+
+
+def _refusal(path: Path, error: OSError | ValueError, option: str) -> TraderError:
+    if not isinstance(error, OSError):
+        return UsageError(f'{option} needs a folder\'s name, was "{path}": {error}', f"Name another with {option}.")
+    words = f'cannot write "{path}": {error.strerror}'
+    if error.errno in _DISK:
+        return LedgerError(words, f"Free or unlock the disk, or name a folder elsewhere with {option}.")
+    return UsageError(words, f"Name another folder with {option}.")

@@ -1,0 +1,110 @@
+"""Anybody's SQL, read-only: one statement, an authorizer that allows reading alone, and limits of time and size."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from trader_cli.core.errors import UsageError
+
+READING = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
+PRAGMAS = frozenset({"table_info", "table_xinfo", "table_list", "index_list", "index_info", "foreign_key_list"})
+"""Pragmas that only describe."""
+
+MAX_VALUE_BYTES = 64 * 1024 * 1024
+STEPS = 20_000
+"""SQLite's steps between two looks at the clock."""
+
+
+@contextmanager
+def select(db: sqlite3.Connection, sql: str, timeout_secs: float) -> Iterator[tuple[list[str], Iterator[list[Any]]]]:
+    """The columns of one reading statement, told apart, and its rows as they come: text, whole numbers, plain
+    decimals for REAL, hexadecimal for BLOB.
+
+    Raises UsageError for what is no single SELECT, what SQLite refuses, and what takes longer than `timeout_secs`,
+    KeyboardInterrupt on Ctrl-C.
+    """
+    watch = _Watch(timeout_secs)
+    db.execute("PRAGMA query_only=ON")
+    db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
+    db.text_factory = lambda raw: raw.decode("utf-8", "backslashreplace")
+    db.set_authorizer(_may)
+    db.set_progress_handler(watch.stop, STEPS)
+    try:
+        cursor = _refusing(watch, lambda: db.execute(sql))
+        if cursor.description is None:
+            raise UsageError("needs one statement that reads, there was none", 'Try: "select * from v_cycles limit 5"')
+        yield _apart([column[0] for column in cursor.description]), _rows(cursor, watch)
+    finally:
+        db.set_progress_handler(None, 0)
+        db.set_authorizer(None)
+
+
+class _Watch:
+    """Ends a statement that takes too long, or that a person interrupts."""
+
+    def __init__(self, timeout_secs: float) -> None:
+        self.timeout_secs = timeout_secs
+        self._until = time.monotonic() + timeout_secs
+
+    def stop(self) -> bool:
+        """Whether time is up. SQLite swallows the KeyboardInterrupt that a signal raises in here, and stops too."""
+        return time.monotonic() > self._until
+
+
+def _may(action: int, first: str | None, second: str | None, database: str | None, source: str | None) -> int:
+    if action == sqlite3.SQLITE_FUNCTION:
+        return sqlite3.SQLITE_DENY if second == "load_extension" else sqlite3.SQLITE_OK
+    if action == sqlite3.SQLITE_PRAGMA:
+        return sqlite3.SQLITE_OK if first in PRAGMAS else sqlite3.SQLITE_DENY
+    return sqlite3.SQLITE_OK if action in READING else sqlite3.SQLITE_DENY
+
+
+def _rows(cursor: sqlite3.Cursor, watch: _Watch) -> Iterator[list[Any]]:
+    while (row := _refusing(watch, cursor.fetchone)) is not None:
+        yield [_plain(value) for value in row]
+
+
+def _refusing(watch: _Watch, call: Any) -> Any:
+    """What `call` returns, or in our words what SQLite says against it."""
+    try:
+        return call()
+    except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
+        words = str(error)
+        if "interrupted" in words:
+            if not watch.stop():
+                raise KeyboardInterrupt from error
+            raise UsageError(
+                f"the query took longer than {watch.timeout_secs:g} s", "Give it more: --timeout SECS, or ask for less."
+            ) from error
+        if "not authorized" in words or "prohibited" in words or "readonly" in words:
+            raise UsageError("only reading is allowed here: one SELECT", "The ledger is append-only.") from error
+        if "malformed" in words or "not a database" in words or "disk I/O" in words:
+            raise
+        raise UsageError(
+            f"SQLite says: {words}", 'Tables: trader ledger query "select name, sql from sqlite_master"'
+        ) from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def _apart(names: list[str]) -> list[str]:
+    """Column names, each once: a second `a` becomes `a_2`."""
+    made: list[str] = []
+    for name in names:
+        count, fresh = 1, name
+        while fresh in made:
+            count += 1
+            fresh = f"{name}_{count}"
+        made.append(fresh)
+    return made
