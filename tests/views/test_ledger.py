@@ -29,7 +29,7 @@ ROW = {
     ("width", "kept"),
     [
         (200, {column.key for column in CYCLES}),
-        (80, {"ts_utc", "trace_id", "action", "qty", "verdict", "fallback", "price", "equity"}),
+        (80, {"ts_utc", "trace_id", "action", "qty", "verdict", "price", "equity"}),
         (40, {"ts_utc", "trace_id", "action", "qty", "verdict"}),
     ],
 )

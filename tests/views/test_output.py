@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trader_cli.core.errors import ConfigError, LedgerError
-from trader_cli.views.output import Column, Output, OutputClosedError, clean, clean_lines, report
+from trader_cli.views.output import Column, Output, OutputClosedError, clean, clean_lines, fitting, report
 
 Capture = pytest.CaptureFixture[str]
 
@@ -297,3 +297,11 @@ def test_without_stdout_nothing_crashes(monkeypatch: pytest.MonkeyPatch) -> None
     Output().table(COLUMNS, ROWS)
     Output(json=True).record({"schema": "x"})
     assert not Output().is_terminal
+
+
+def test_a_sparse_column_without_a_value_is_the_first_to_leave_a_narrow_terminal() -> None:
+    columns = (Column("a", gives_way=9), Column("b", sparse=True))
+    empty, said = [{"a": "x" * 70, "b": None}], [{"a": "x" * 70, "b": "y" * 9}]
+    assert [column.key for column in fitting(columns, empty, 72)] == ["a"]
+    assert [column.key for column in fitting(columns, said, 72)] == ["b"]
+    assert [column.key for column in fitting(columns, empty, 200)] == ["a", "b"]

@@ -8,15 +8,16 @@ from trader_cli.commands.options import Globals, command
 from trader_cli.core.errors import DiffersError, ExitCode
 from trader_cli.phases.audit import NOT_CHECKED
 from trader_cli.phases.audit import verify as audit
-from trader_cli.schemas.check import Check
-from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.verification import content_of
 from trader_cli.views.output import Output
 from trader_cli.views.verification import verification_document, verification_lines
 from trader_cli.wiring import open_reader
 
 PATIENCE_SECS = 1.0
-"""How long a check is waited for before a line says what is being looked at."""
+"""How long a verification takes in silence."""
+
+BEAT_SECS = 0.2
+"""How long a bar stands before the next takes its place."""
 
 
 @command
@@ -29,7 +30,7 @@ def verify(g: Globals) -> ExitCode:
     Example: trader ledger verify --json
     """
     with open_reader(g.settings()) as ledger:
-        checks, content = _looked_at(ledger, _Waiting(g.out))
+        checks, content = audit(ledger, _Waiting(g.out)), content_of(ledger)
         head = ledger.head
     document = verification_document(checks, NOT_CHECKED, head, content)
     g.out.record(document, verification_lines(document))
@@ -39,20 +40,15 @@ def verify(g: Globals) -> ExitCode:
     return ExitCode.DIFFERS if bad else ExitCode.OK
 
 
-def _looked_at(ledger: Ledger, waiting: _Waiting) -> tuple[list[Check], str | None]:
-    """The checks made, and the hash of the content if all tables can be read."""
-    checks = audit(ledger, waiting)
-    return checks, content_of(ledger)
-
-
 class _Waiting:
     """A bar on a terminal's stderr, from the second second on."""
 
     def __init__(self, out: Output) -> None:
         self._out = out
-        self._began = time.monotonic()
+        self._next = time.monotonic() + PATIENCE_SECS
 
     def __call__(self, done: int, of: int, name: str) -> None:
         """Show it, if it has taken long enough."""
-        if time.monotonic() - self._began > PATIENCE_SECS:
+        if (now := time.monotonic()) >= self._next:
+            self._next = now + BEAT_SECS
             self._out.passing(f"[{'#' * done}{'.' * (of - done)}] {done} of {of} checks, now: {name}")

@@ -31,6 +31,7 @@ NOT_CHECKED = (
     "that prompts were sent and replies came from the model named (model_calls)",
     "facts_json: what each agent was told, re-derived",
     "settings, a STOP file and the TRADING setting at the time: the law's state is taken as recorded",
+    "the law's word on what an operator decided by hand (source operator)",
     "limits and costs between a verdict and its order, where another process changed them",
     "that no newer end was cut off together with its chain: compare the head with one noted elsewhere",
 )

@@ -15,7 +15,7 @@ from trader_cli.core.decimals import ZERO, dec, mul, text
 from trader_cli.core.limits import Case, review
 from trader_cli.phases.audit_replies import read_again
 from trader_cli.phases.execute import approved_qty
-from trader_cli.phases.judge import _lowered, _verdict
+from trader_cli.phases.judge import lowered, ruled
 from trader_cli.schemas.decision import OPERATOR
 from trader_cli.schemas.judge import Verdict
 from trader_cli.schemas.planner import Plan
@@ -87,9 +87,9 @@ def _verdict_again(one: Ruled) -> Iterator[str]:
         yield "the law lets nothing through, and a judge was asked"
     if law.allowed > ZERO and one.answer is not None:
         asked = read_again(Agent.JUDGE, one.answer, mind.read)
-        law = _lowered(case, law, asked)
+        law = lowered(case, law, asked)
     yield from _differences(one.law or {}, review_document(law))
-    wanted = _verdict(case, first, law, asked).payload()
+    wanted = ruled(case, first, law, asked).payload()
     for key in {**wanted, **one.verdict}:
         if (was := one.verdict.get(key)) != (now := wanted.get(key)):
             yield f"{key} is {was!r}, the law and the judge make it {now!r}"

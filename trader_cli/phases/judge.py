@@ -32,14 +32,14 @@ def judge(desk: Desk, plan: Decision[Plan], proposal: Decision[Proposal]) -> Dec
         asked = ask(
             desk.minds.judge, mind.question(case.situation, proposal.payload, law, proposal.trace_id), mind.read
         )
-        law = _lowered(case, law, asked)
+        law = lowered(case, law, asked)
     return record(
         desk,
         Decided(
             Agent.JUDGE,
             proposal.trace_id,
             case.situation,
-            payload=_verdict(case, first, law, asked),
+            payload=ruled(case, first, law, asked),
             asked=asked,
             cause=asked.cause if asked else None,
             proposal_id=proposal.id,
@@ -49,7 +49,7 @@ def judge(desk: Desk, plan: Decision[Plan], proposal: Decision[Proposal]) -> Dec
     )
 
 
-def _lowered(case: Case, law: Review, asked: Asked[Verdict]) -> Review:
+def lowered(case: Case, law: Review, asked: Asked[Verdict]) -> Review:
     """The law again, on what the judge left. A SELL that reduces the position cannot be blocked by a model.
 
     Where the judge left all, the law's word stands as it is, with the rules that lowered.
@@ -60,7 +60,7 @@ def _lowered(case: Case, law: Review, asked: Asked[Verdict]) -> Review:
     return law if left == law.allowed else review(replace(case, ceiling=left))
 
 
-def _verdict(case: Case, first: Review, law: Review, asked: Asked[Verdict] | None) -> Verdict:
+def ruled(case: Case, first: Review, law: Review, asked: Asked[Verdict] | None) -> Verdict:
     """The final word as the specification shapes it; `first` is the law's word before the judge's."""
     said = asked.record if asked else None
     advice = tuple(f"judge: {words}" for words in said.violations) if said and case.is_buy else ()

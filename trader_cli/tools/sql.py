@@ -30,6 +30,7 @@ def select(db: sqlite3.Connection, sql: str, timeout_secs: float) -> Iterator[tu
     """
     watch = _Watch(timeout_secs)
     db.execute("PRAGMA query_only=ON")
+    db.execute("PRAGMA temp_store=FILE")  # what a million rows are sorted in is not memory
     db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
     db.text_factory = lambda raw: raw.decode("utf-8", "backslashreplace")
     db.set_authorizer(_may)
@@ -83,7 +84,7 @@ def _refusing(watch: _Watch, call: Any) -> Any:
             ) from error
         if "not authorized" in words or "prohibited" in words or "readonly" in words:
             raise UsageError("only reading is allowed here: one SELECT", "The ledger is append-only.") from error
-        if "malformed" in words or "not a database" in words or "disk I/O" in words:
+        if any(broken in words for broken in ("malformed", "not a database", "disk I/O", "is full")):
             raise
         raise UsageError(
             f"SQLite says: {words}", 'Tables: trader ledger query "select name, sql from sqlite_master"'

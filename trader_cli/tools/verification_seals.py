@@ -48,6 +48,9 @@ def times(ledger: Ledger, count: Count) -> Problems:
     """Every time as the ledger writes it, in UTC; and links that ascend with the ids."""
     for table in migrations.CHAINED:
         columns = {row[1] for row in ledger.db.execute(f"PRAGMA table_info({table})")}
+        if not columns:
+            yield f"{table} is missing"
+            continue
         named = [name for name in _TIMES if name in columns]
         last = 0
         for row_id, link, *stamps in ledger.db.execute(f"SELECT id, link, {','.join(named)} FROM {table} ORDER BY id"):

@@ -7,7 +7,6 @@ gets an apostrophe before it, and what does not print is made visible, so that a
 from __future__ import annotations
 
 import csv
-import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,9 +23,10 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 def as_csv(columns: Sequence[str], rows: Iterable[Row]) -> Iterator[str]:
     """A header and a line per row (RFC 4180 quoting, lines end with a line feed); numbers whole, never an exponent."""
-    yield _line(columns)
+    line = csv.writer(_Line(), lineterminator="\n").writerow
+    yield line(columns)
     for row in rows:
-        yield _line([_safe(cell(row.get(name))) for name in columns])
+        yield line([_safe(row.get(name)) for name in columns])
 
 
 def as_jsonl(rows: Iterable[Row]) -> Iterator[str]:
@@ -43,8 +43,9 @@ def as_json(what: str, rows: Iterable[Row]) -> Iterator[str]:
     yield "]}\n"
 
 
-def _safe(words: str) -> str:
-    """Not a formula, whatever a spreadsheet makes of it."""
+def _safe(value: Any) -> str:
+    """A value as a cell that is no formula, whatever a spreadsheet makes of it."""
+    words = value if isinstance(value, str) and value.isprintable() else cell(value)
     if words.startswith(_FORMULA) and not _NUMBER.fullmatch(words):
         return "'" + words
     return words
@@ -57,7 +58,8 @@ def _open(row: Row) -> dict[str, Any]:
     }
 
 
-def _line(values: Sequence[str]) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(values)
-    return line.getvalue()
+class _Line:
+    """What a csv.writer writes to: it gives each line back."""
+
+    def write(self, line: str) -> str:
+        return line

@@ -43,7 +43,7 @@ CYCLES = (
     Column("confidence", "CONF", number=True, brief=_confidence, gives_way=7),
     Column("policy", "POLICY", gives_way=3),
     Column("verdict", "VERDICT"),
-    Column("fallback", "FALLBACK", gives_way=1),
+    Column("fallback", "FALLBACK", gives_way=1, sparse=True),
     Column("order_state", "ORDER", gives_way=7),
     Column("filled", "FILLED", number=True, gives_way=8),
     Column("price", "PRICE", number=True, brief=_price, gives_way=2),

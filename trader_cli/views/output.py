@@ -39,6 +39,7 @@ class Column:
         gives_way: on a terminal too narrow for all, the columns with the highest number are left out first;
             0 stays always.
         fills: takes the room that is left on a terminal, and is cut there.
+        sparse: left out before all others on a terminal too narrow, if no row has a value for it.
     """
 
     key: str
@@ -47,6 +48,7 @@ class Column:
     brief: Callable[[Any], str] | None = None
     gives_way: int = 0
     fills: bool = False
+    sparse: bool = False
 
     @property
     def heading(self) -> str:
@@ -242,6 +244,8 @@ class Output:
 def fitting(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], width: int) -> list[Column]:
     """The columns that a terminal of `width` has room for: those that give way are left out, highest number first."""
     shown = list(columns)
+    if sum(_breadth(column, rows) for column in shown) > width:
+        shown = [c for c in shown if not c.sparse or any(row.get(c.key) is not None for row in rows)]
     while len(shown) > 1 and sum(_breadth(column, rows) for column in shown) > width:
         last = max(shown, key=lambda column: column.gives_way)
         if last.gives_way == 0:

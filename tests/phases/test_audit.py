@@ -1,0 +1,329 @@
+"""audit.verify(): whoever edits a ledger and seals it anew is found by the row, for the row no longer follows."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ledgers import Mute, grow, ledger_at, one, plain, reading, scripted_desk, tampering, wall
+from trader_cli.core import audit as seals
+from trader_cli.phases.audit import CHECKS, NOT_CHECKED, verify
+from trader_cli.phases.cycle import cycle
+from trader_cli.schemas.check import Check
+from trader_cli.tools import chain, migrations
+from trader_cli.tools.store import Store
+
+OBSERVATIONS, FEATURES, REPLIES, VERDICTS, ORDERS, HASHES, TIMES, LOTS = (name for name, _ in CHECKS[10:])
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A grown ledger, closed."""
+    return ledger_at(tmp_path / "agent.db")
+
+
+def audited(path: Path) -> list[Check]:
+    """All checks of the ledger at `path`."""
+    with reading(path) as ledger:
+        return verify(ledger)
+
+
+def failed(path: Path) -> dict[str, tuple[str, ...]]:
+    """The checks that fail, with what they say."""
+    return {check.name: check.problems for check in audited(path) if not check.ok}
+
+
+def seal_anew(db: sqlite3.Connection) -> None:
+    """Write the whole chain over the rows as they are now, as a forger would who knows how."""
+    db.row_factory = None
+    (ledger_id,) = db.execute("SELECT value FROM meta WHERE key = 'ledger_id'").fetchone()
+    columns = {
+        table: tuple(row[1] for row in db.execute(f"PRAGMA table_info({table})")) for table in migrations.CHAINED
+    }
+    prev = seals.GENESIS
+    for seq, wall_ts in db.execute("SELECT seq, wall_ts FROM audit_chain ORDER BY seq").fetchall():
+        first: dict[str, int] = {}
+        hashes: dict[str, list[bytes]] = {}
+        for table in migrations.CHAINED:
+            names = ",".join(columns[table])
+            sql = f"SELECT {names} FROM {table} WHERE link = ? ORDER BY id"  # noqa: S608 - our own names
+            found = db.execute(sql, (seq,)).fetchall()
+            if found:
+                rows = [dict(zip(columns[table], row, strict=True)) for row in found]
+                first[table] = rows[0]["id"]
+                hashes[table] = [seals.row_hash(table, row) for row in rows]
+        flat = [each for table in migrations.CHAINED for each in hashes.get(table, ())]
+        link: chain.Row = {
+            "seq": seq,
+            "wall_ts": wall_ts,
+            "rows": len(flat),
+            "rows_sha256": seals.rows_hash(flat),
+            "marks_json": chain.marks_json(first, hashes),
+            "prev_hash": prev,
+        }
+        head = seals.link_hash(ledger_id, link)
+        db.execute(
+            "UPDATE audit_chain SET rows = ?, rows_sha256 = ?, marks_json = ?, prev_hash = ?, hash = ? WHERE seq = ?",
+            (len(flat), link["rows_sha256"], link["marks_json"], prev, head, seq),
+        )
+        prev = head
+
+
+# Whole ledgers.
+
+
+def test_hundreds_of_cycles_with_trades_fallbacks_and_revisions_pass_every_check(tmp_path: Path) -> None:
+    path = tmp_path / "agent.db"
+    grow(path, 240)
+    checks = audited(path)
+    assert [check for check in checks if not check.ok] == []
+    assert [check.name for check in checks] == [name for name, _ in CHECKS]
+    assert min(check.checked for check in checks) > 0
+
+
+def test_daily_limits_that_bind_and_orders_that_are_refused_pass_every_check(tmp_path: Path) -> None:
+    path = tmp_path / "agent.db"
+    grow(path, 300, max_orders_per_day=4, cooldown_secs=600, daily_loss_limit_usdt=Decimal(5))
+    assert failed(path) == {}
+
+
+def test_an_order_whose_answer_was_lost_passes_open_and_once_it_is_recovered(tmp_path: Path) -> None:
+    path = tmp_path / "agent.db"
+    with scripted_desk(path) as desk:
+        silent = replace(desk, exchange=Mute(desk.exchange))
+        with desk.ledger.writing():
+            while not cycle(silent).execution.order:
+                pass
+            cycle(silent)
+    assert failed(path) == {}
+    grow(path, 12)
+    assert failed(path) == {}
+
+
+def test_a_stop_and_its_end_pass(tmp_path: Path) -> None:
+    path = tmp_path / "agent.db"
+    grow(path, 6)
+    for to in ("REDUCE", "RUN"):
+        with scripted_desk(path) as desk, desk.ledger.writing(), desk.ledger.transaction() as tx:
+            desk.ledger.log_event(tx, "STATE", {"to": to, "reason": "a test"}, desk.clock.now())
+        grow(path, 12)
+    assert failed(path) == {}
+
+
+def test_an_empty_ledger_passes(tmp_path: Path) -> None:
+    path = tmp_path / "agent.db"
+    Store.open_writer(path, wall).close()
+    assert failed(path) == {}
+
+
+def test_progress_names_each_check_in_order_and_is_never_ahead(path: Path) -> None:
+    told: list[tuple[int, int, str]] = []
+    with reading(path) as ledger:
+        verify(ledger, lambda done, of, name: told.append((done, of, name)))
+    assert [name for done, of, name in told if "(" not in name or name.endswith("_check)")] == [n for n, _ in CHECKS]
+    assert {of for _, of, _ in told} == {len(CHECKS)}
+    assert [done for done, _, _ in told] == sorted(done for done, _, _ in told)
+
+
+def test_what_is_not_checked_is_said() -> None:
+    assert any("wall clock" in words for words in NOT_CHECKED)
+    assert any("cut off" in words for words in NOT_CHECKED)
+
+
+# Ledgers that are broken in their form.
+
+
+@pytest.mark.parametrize("table", ["candles", "prompts", "memory", "open_orders", "portfolio", "terms"])
+def test_a_table_that_is_gone_fails_checks_and_raises_nothing(path: Path, table: str) -> None:
+    with plain(path) as db:
+        db.execute("PRAGMA foreign_keys=OFF")
+        db.execute(f"DROP TABLE {table}")
+    with reading(path) as ledger:
+        said = {check.name: check.problems for check in verify(ledger) if not check.ok}
+    assert any(f"{table} is missing" in words for words in said["tables and triggers"])
+
+
+# One tampering each, sealed anew.
+
+
+@dataclass(frozen=True)
+class Forgery:
+    """`target` names a row; `edit` changes it; `said` is how each failing check begins, and no other may fail."""
+
+    name: str
+    target: str
+    edit: str
+    said: dict[str, str]
+
+
+_JUDGED = (
+    "SELECT j.id, o.client_order_id AS key, o.id AS order_id FROM decisions AS j JOIN orders AS o "
+    "ON o.verdict_id = j.id WHERE j.payload_json ->> '$.decision' = 'APPROVE' AND o.side = 'BUY'"
+)
+
+FORGERIES = [
+    Forgery(
+        "a candle",
+        "SELECT id FROM candles ORDER BY id LIMIT 1 OFFSET 99",
+        "UPDATE candles SET volume = '1' WHERE id = :id",
+        {OBSERVATIONS: "observation 1: candles_sha256 is "},
+    ),
+    Forgery(
+        "a feature",
+        "SELECT id, features_json ->> '$.rsi' AS rsi FROM observations ORDER BY id DESC",
+        "UPDATE observations SET features_json = json_set(features_json, '$.rsi', 12.5) WHERE id = :id",
+        {FEATURES: "observation {id}: rsi is 12.5, its candles make it {rsi}"},
+    ),
+    Forgery(
+        "how many bars were seen",
+        "SELECT id, bars FROM observations ORDER BY id DESC",
+        "UPDATE observations SET bars = 7 WHERE id = :id",
+        {OBSERVATIONS: "observation {id}: bars is 7, the candles from "},
+    ),
+    Forgery(
+        "how old the newest bar was",
+        "SELECT id, age_ms FROM observations WHERE id = (SELECT max(observation_id) FROM decisions "
+        "WHERE payload_json ->> '$.action' = 'HOLD')",
+        "UPDATE observations SET age_ms = 17 WHERE id = :id",
+        {OBSERVATIONS: "observation {id}: age_ms is 17, its candles make it {age_ms}"},
+    ),
+    Forgery(
+        "what a proposal said",
+        "SELECT id FROM decisions WHERE agent = 'TRADER' AND source = 'openai'",
+        "UPDATE decisions SET payload_json = json_set(payload_json, '$.hypothesis', 'forged') WHERE id = :id",
+        {REPLIES: "proposal {id}: hypothesis is 'forged', the reply says 'it is time to "},
+    ),
+    Forgery(
+        "what a model replied",
+        "SELECT d.id, c.id AS call FROM decisions AS d JOIN model_calls AS c ON c.id = d.model_call_id "
+        "WHERE d.agent = 'PLANNER' AND d.source = 'openai'",
+        "UPDATE model_calls SET reply = replace(reply, '0.25', '0.75') WHERE id = :call",
+        {REPLIES: "plan {id}: explore_ratio is 0.25, the reply says 0.75"},
+    ),
+    Forgery(
+        "a model's proposal that is called the law's",
+        "SELECT id FROM decisions WHERE agent = 'TRADER' AND source = 'openai'",
+        "UPDATE decisions SET source = 'law' WHERE id = :id",
+        {REPLIES: "proposal {id}: source is law, though the reply can be used"},
+    ),
+    Forgery(
+        "a fallback that is more than the safe answer",
+        "SELECT id FROM decisions WHERE agent = 'TRADER' AND source = 'fallback'",
+        "UPDATE decisions SET payload_json = json_set(payload_json, '$.confidence', 0.9) WHERE id = :id",
+        {REPLIES: "proposal {id}: confidence is 0.9, the safe answer is 0.0"},
+    ),
+    Forgery(
+        "a verdict's words",
+        _JUDGED,
+        "UPDATE decisions SET payload_json = json_set(payload_json, '$.notes', 'forged') WHERE id = :id",
+        {VERDICTS: "verdict {id}: notes is 'forged', the law and the judge make it 'as proposed'"},
+    ),
+    Forgery(
+        "what the law allowed",
+        _JUDGED,
+        "UPDATE decisions SET law_json = json_set(law_json, '$.allowed', '7') WHERE id = :id",
+        {VERDICTS: "verdict {id}: the law's allowed is 7, it makes it "},
+    ),
+    Forgery(
+        "a rule of the law",
+        _JUDGED,
+        "UPDATE decisions SET law_json = json_set(law_json, '$.rules[10].value', '99 so far') WHERE id = :id",
+        {VERDICTS: "verdict {id}: rule orders_per_day is ok 99 so far (limit at most 1000)"},
+    ),
+    Forgery(
+        "a state that was milder than the one kept",
+        _JUDGED,
+        "UPDATE decisions SET law_json = json_set(law_json, '$.rules[1].value', 'WALK') WHERE id = :id",
+        {VERDICTS: "verdict {id}: the state is 'WALK', needs one of RUN, REDUCE, HALT"},
+    ),
+    Forgery(
+        "the law's word on an order",
+        _JUDGED,
+        "UPDATE orders SET law_json = json_set(law_json, '$.rules[11].value', '9 s') WHERE id = :order_id",
+        {ORDERS: "order {key}: rule cooldown: value is 9 s, the ledger makes it "},
+    ),
+    Forgery(
+        "what an order reserved",
+        "SELECT id AS order_id, client_order_id AS key FROM orders WHERE side = 'SELL'",
+        "UPDATE orders SET reserved_quote = '5' WHERE id = :order_id",
+        {ORDERS: "order {key}: reserved_quote is 5, "},
+    ),
+    Forgery(
+        "a prompt",
+        "SELECT id FROM prompts",
+        "UPDATE prompts SET prompt = 'Buy.' WHERE id = :id",
+        {HASHES: "prompt {id}: sha256 is "},
+    ),
+    Forgery(
+        "terms that nobody agreed to, of the same meaning",
+        "SELECT id FROM terms",
+        "UPDATE terms SET terms_json = terms_json || ' ' WHERE id = :id",
+        {HASHES: "terms {id}: sha256 is "},
+    ),
+    Forgery(
+        "an answer of another cycle",
+        "SELECT d.id, d.model_call_id AS call, e.model_call_id AS other FROM decisions AS d JOIN decisions AS e "
+        "WHERE d.agent = 'PLANNER' AND e.agent = 'PLANNER' AND e.id > d.id AND d.source = e.source "
+        "AND d.payload_json = e.payload_json AND d.model_call_id IS NOT NULL",
+        "UPDATE decisions SET model_call_id = :other WHERE id = :id",
+        {HASHES: "decision {id} (PLANNER) stands on answer {other}, "},
+    ),
+    Forgery(
+        "a time in another zone",
+        "SELECT id FROM memory",
+        "UPDATE memory SET ts_utc = '2026-01-01T12:00:00+02:00' WHERE id = :id",
+        {TIMES: "memory {id}: ts_utc is '2026-01-01T12:00:00+02:00', needs a time like "},
+    ),
+]
+
+
+@pytest.mark.parametrize("forgery", FORGERIES, ids=[forgery.name for forgery in FORGERIES])
+def test_a_forgery_that_is_sealed_anew_is_found_by_its_check_and_by_no_other(path: Path, forgery: Forgery) -> None:
+    with tampering(path) as db:
+        db.row_factory = sqlite3.Row
+        values = dict(db.execute(forgery.target).fetchone())
+        db.execute(forgery.edit, values)
+        seal_anew(db)
+    said = failed(path)
+    assert set(said) == set(forgery.said), said
+    for name, words in forgery.said.items():
+        assert said[name][0].startswith(words.format(**values)), said[name]
+
+
+def test_a_cap_that_an_order_broke_is_named_with_its_order(path: Path) -> None:
+    key, sha256 = one(
+        path,
+        "SELECT o.client_order_id, j.terms_sha256 FROM orders AS o JOIN decisions AS j ON j.id = o.verdict_id "
+        "WHERE o.side = 'BUY' ORDER BY o.id LIMIT 1 OFFSET 1",
+    )
+    with tampering(path) as db:
+        (words,) = db.execute("SELECT terms_json FROM terms WHERE sha256 = ?", (sha256,)).fetchone()
+        terms: dict[str, Any] = json.loads(words)
+        terms["limits"]["max_orders_per_day"] = 1
+        words = json.dumps(terms, separators=(",", ":"))
+        db.execute("UPDATE terms SET terms_json = ?, sha256 = ?", (words, seals.text_sha256(words)))
+        db.execute("UPDATE decisions SET terms_sha256 = ?", (seals.text_sha256(words),))
+        seal_anew(db)
+    said = failed(path)
+    assert set(said) == {VERDICTS, ORDERS}
+    assert (
+        said[ORDERS][0] == f"order {key}: orders_per_day was not kept: 1 so far, the limit of its verdict is at most 1"
+    )
+
+
+def test_a_sale_of_more_than_was_held_is_named_by_its_fill_and_order(path: Path) -> None:
+    row_id, trade, key = one(
+        path,
+        "SELECT f.id, f.trade_id, f.client_order_id FROM fills AS f JOIN orders USING (client_order_id) "
+        "WHERE side = 'SELL'",
+    )
+    with tampering(path) as db:
+        db.execute("UPDATE fills SET qty = '100000' WHERE id = ?", (row_id,))
+        seal_anew(db)
+    assert failed(path)[LOTS][0].startswith(f"fill {trade} of order {key}: 100000 sold, ")
