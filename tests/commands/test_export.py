@@ -7,6 +7,7 @@ import io
 import json
 import resource
 import stat
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ import pytest
 from tests.ledgers import ledger_at, plain, reading, rows, tampering
 from tests.test_hostile import Say, say
 from trader_cli.core import accounting
+from trader_cli.core.errors import UsageError
 from trader_cli.schemas.book import Book
 from trader_cli.schemas.order import Side
 from trader_cli.tools import exports
+from trader_cli.tools.files import save
 from trader_cli.tools.rows import FILLS, read_fill
 from trader_cli.views.output import clean
 
@@ -218,3 +221,32 @@ def test_no_export_sorts_a_table_or_keeps_it_in_memory(ledger: Path, what: str) 
         for sql in (sql for sql in asked if sql.lstrip().startswith("SELECT")):
             plan = [row[3] for row in open_ledger.db.execute("EXPLAIN QUERY PLAN " + sql)]
             assert not [step for step in plan if "TEMP B-TREE" in step], (sql, plan)
+
+
+@pytest.mark.parametrize("name", ["agent.db", "agent.db-wal", "agent.db.lock", "agent.db.before-schema-2.bak", "STOP"])
+@pytest.mark.parametrize("force", [(), ("--force",)])
+def test_what_belongs_to_the_ledger_is_never_written_over(
+    ledger: Path, say: Say, name: str, force: tuple[str, ...]
+) -> None:
+    before = {path.name: path.read_bytes() for path in ledger.parent.iterdir()}
+    assert say("ledger", "export", "trades", "-o", str(ledger.with_name(name)), *force).code == 2
+    assert {path.name: path.read_bytes() for path in ledger.parent.iterdir()} == before
+
+
+def test_another_ledger_is_never_written_over_either(ledger: Path, say: Say, tmp_path: Path) -> None:
+    other = ledger_at(tmp_path / "other.csv")
+    before = other.read_bytes()
+    assert say("ledger", "export", "trades", "-o", str(other), "--force").code == 2
+    assert other.read_bytes() == before
+
+
+def test_a_file_that_somebody_makes_meanwhile_stays(tmp_path: Path) -> None:
+    file = tmp_path / "x.csv"
+
+    def pieces() -> Iterator[str]:
+        file.write_text("theirs", encoding="utf-8")
+        yield "ours"
+
+    with pytest.raises(UsageError, match="is there already"):
+        save(file, pieces(), "-o")
+    assert [path.read_text(encoding="utf-8") for path in tmp_path.iterdir()] == ["theirs"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ledgers import ledger_at, one, plain, rows
+from tests.ledgers import ledger_at, one, plain, rows, tampering
 from tests.test_hostile import Say, refused, say, seen
 from trader_cli.core.moments import iso, parse_iso
 from trader_cli.views.ledger import DOCUMENTS
@@ -144,3 +144,21 @@ def test_a_terminal_of_80_columns_shows_the_rows_and_how_to_go_on(
     assert len(lines) == 5
     assert "older: --before " in lines[3]
     assert lines[4].startswith("One: trader ledger trace ")
+
+
+def test_errors_of_one_trace_are_never_parted_by_the_end_of_a_page(ledger: Path, say: Say) -> None:
+    with tampering(ledger) as db:
+        db.execute(
+            "INSERT INTO events (ts_utc, trace_id, kind, data_json, wall_ts, link) "
+            "SELECT ts_utc, trace_id, 'ERROR', '{}', wall_ts, link FROM decisions WHERE source = 'fallback'"
+        )
+    everything = shown(say, "--errors")
+    by_trace: dict[str, int] = {}
+    for row in everything:
+        by_trace[row["trace_id"]] = by_trace.get(row["trace_id"], 0) + 1
+    assert max(by_trace.values()) > 1
+    page, found = shown(say, "--errors", "-n", "1"), []
+    while page:
+        found += page
+        page = shown(say, "--errors", "-n", "1", "--before", page[-1]["trace_id"])
+    assert found == everything

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pytest
 from tests.ledgers import ledger_at, reading, rows, sha256, tampering
 from tests.test_hostile import Say, say
 from trader_cli.tools.migrations import CHAINED
+from trader_cli.tools.sql import select
 from trader_cli.tools.stats import stats
+from trader_cli.views.output import Column
 
 __all__ = ["say"]
 
@@ -69,6 +72,7 @@ def test_columns_of_one_name_are_told_apart(ledger: Path, say: Say) -> None:
         "selec 1",
         "select * from nowhere",
         "select zeroblob(1000000000)",
+        "select json_extract('x', '$.a')",
         "select 'a\0b",
     ],
 )
@@ -92,6 +96,24 @@ def test_so_many_rows_and_no_more_are_read(ledger: Path, say: Say) -> None:
     said = say("ledger", "query", endless, "-n", "3")
     assert said.stdout.splitlines() == ["i", "1", "2", "3"]
     assert "-n 0" in said.stderr
+
+
+def test_what_a_query_sorts_goes_to_a_file_and_not_into_memory(ledger: Path) -> None:
+    with reading(ledger) as open_ledger, select(open_ledger.db, "select 1", 5.0):
+        open_ledger.db.set_authorizer(None)
+        assert open_ledger.db.execute("PRAGMA temp_store").fetchone() == (1,)
+
+
+def test_no_room_to_sort_is_no_damage(ledger: Path, say: Say) -> None:
+    many = "with recursive n(i) as (select 1 union all select i + 1 from n limit 20000)"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        said = say("ledger", "query", f"{many} select i, hex(zeroblob(500)) as x from n order by x, -i")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert said.code == 6
+    assert "damaged" not in said.stderr
 
 
 def test_text_that_is_no_text_is_shown_harmlessly(ledger: Path, say: Say) -> None:
@@ -140,3 +162,24 @@ def test_the_path_is_said_whether_or_not_there_is_a_ledger(ledger: Path, say: Sa
     said = say("ledger", "path", "--db", "other.db")
     assert (said.code, said.stdout) == (0, f"{tmp_path / 'other.db'}\n")
     assert "trader cycle" in said.stderr
+
+
+def test_json_inside_the_ledger_can_be_asked_too(ledger: Path, say: Say) -> None:
+    sql = "select count(*) as n from decisions, json_each(payload_json) where json_each.key = 'mode'"
+    assert say("ledger", "query", sql).stdout.splitlines()[1] == str(
+        only(ledger, "SELECT count(*) FROM decisions WHERE agent = 'PLANNER'")
+    )
+    assert "cost_usd" in say("ledger", "query", "select name from pragma_table_info('model_calls')").stdout
+
+
+def test_a_step_that_takes_long_is_ended_by_the_clock_too(ledger: Path, say: Say) -> None:
+    slow = (
+        "with recursive n(i) as (select 1 union all select i + 1 from n) select sum(length(randomblob(3000000))) from n"
+    )
+    assert say("ledger", "query", slow, "--timeout", "0.2").code == 2
+
+
+def test_the_name_of_a_column_is_no_command_to_a_terminal(ledger: Path, say: Say) -> None:
+    said = say("ledger", "query", 'select 1 as "a\x1b]52;c;aGk=\x07\u202e\tb"')
+    assert said.stdout.splitlines() == ["a\\x1b]52;c;aGk=\\x07\\u202e\\x09b", "1"]
+    assert Column("a", "x\x1by").heading == "x\\x1by"

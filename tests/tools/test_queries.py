@@ -156,7 +156,7 @@ LOOKS: dict[str, Look] = {
     "the newest plans": lambda ledger: queries.newest_plan_ids(ledger, 12),
     "a beginning of a trace": lambda ledger: queries.full_trace_id(ledger, _newest(ledger)[:12]),
     "a trace": lambda ledger: queries.trace(ledger, _newest(ledger)),
-    "links": lambda ledger: queries.links(ledger, 1, 9),
+    "links": lambda ledger: queries.links(ledger, {1, 9}),
     "a question": lambda ledger: queries.question_of(ledger, 1),
     "where it stands": lambda ledger: (
         ledger.identity(),
@@ -175,8 +175,8 @@ LOOKS: dict[str, Look] = {
     },
 }
 
-SMALL = {"meta", "w", "CONSTANT"}
-"""What holds a few rows however long a ledger is used; `w` are the open orders."""
+SMALL = {"meta", "w", "CONSTANT", "json_each"}
+"""What holds a few rows however long a ledger is used; `w` are the open orders, `json_each` a list handed over."""
 
 
 def _newest(ledger: Ledger) -> str:
@@ -203,7 +203,8 @@ def test_no_look_sorts_or_reads_a_whole_table(ledger: Ledger, name: str) -> None
     for sql in asked:
         steps = [row[3] for row in ledger.db.execute(f"EXPLAIN QUERY PLAN {sql}")]
         scanned = {found[1] for step in steps if (found := re.match(r"SCAN (\w+)", step))}
-        assert scanned <= SMALL or "LIMIT" in sql, (sql, steps)
+        by_index = all("USING INDEX" in step for step in steps if step.startswith("SCAN"))
+        assert scanned <= SMALL or "LIMIT" in sql or (by_index and "UNION ALL" in sql), (sql, steps)
         sorts = [step for step in steps if "TEMP B-TREE" in step]
         assert not sorts or (scanned and scanned <= SMALL), (sql, steps)
 

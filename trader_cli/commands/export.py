@@ -16,8 +16,9 @@ from trader_cli.tools import exports
 from trader_cli.tools.clock import wall_now
 from trader_cli.tools.files import save
 from trader_cli.tools.ledger import Ledger
+from trader_cli.tools.stopfile import StopFile
 from trader_cli.views.export import FORMATS, as_csv, as_json, as_jsonl
-from trader_cli.wiring import open_reader
+from trader_cli.wiring import ledger_path, open_reader
 
 What = Annotated[
     str, typer.Argument(metavar="WHAT", help="cycles, trades, returns, lots, decisions, or any table of the ledger.")
@@ -52,8 +53,10 @@ def export(
     path = None if output == "-" else Path(output)
     if force and path is None:
         raise UsageError("--force goes with a file", "Name one: -o FILE")
-    made = _format(g, form, path)
-    with open_reader(g.settings()) as ledger:
+    made, settings = _format(g, form, path), g.settings()
+    if path is not None:
+        _check_not_ours(path, ledger_path(settings))
+    with open_reader(settings) as ledger:
         now = _now(ledger)
         span = exports.Span(bound("--since", since, now), bound("--until", until, now))
         pieces = _pieces(ledger, what, made, span)
@@ -63,6 +66,16 @@ def export(
         size = save(path, pieces, "--output", force)
     document = {"schema": "trader.exported/1", "what": what, "format": made, "path": str(path), "bytes": size}
     g.out.record(document, [f"{what} as {made}: {path} ({size:,} bytes)"])
+
+
+def _check_not_ours(path: Path, ledger: Path) -> None:
+    """Refuse the ledger, what lies beside it under its name (journal, locks, copies), and the STOP file."""
+    try:
+        where, kept = path.resolve(), ledger.resolve()
+    except (OSError, ValueError, RuntimeError):  # RuntimeError: links in a circle
+        return  # no path at all: writing it says why
+    if where.parent == kept.parent and (where.name.startswith(kept.name) or where.name == StopFile(kept).path.name):
+        raise UsageError(f'"{path}" belongs to the ledger "{ledger}"', "Name another file: it is never replaced.")
 
 
 def _format(g: Globals, form: str | None, path: Path | None) -> str:

@@ -56,8 +56,7 @@ def trace(g: Globals, trace_id: TraceId, prompts: Prompts = False, out: Out = No
 def _read(ledger: Ledger, trace_id: str, prompts: bool) -> dict[str, Any]:
     """The trace's document."""
     tables = queries.trace(ledger, trace_id)
-    links = [row["link"] for rows in tables.values() for row in rows]
-    chain = queries.links(ledger, min(links), max(links))
+    chain = queries.links(ledger, {row["link"] for rows in tables.values() for row in rows})
     whole = trace_document(tables, ledger.identity().get("mode"), chain)
     if prompts:
         hashes = {call["prompt_sha256"] for call in tables["model_calls"]}

@@ -179,18 +179,14 @@ def _days(ledger: Ledger) -> Iterator[tuple[str, Decimal, Decimal]]:
 
 
 def _cycles(ledger: Ledger, span: Span) -> Iterator[Row]:
+    """In the order they were written; a span begins at the first decision of its time."""
     first = 0
     if span.since is not None:
-        row = ledger.db.execute(
-            "SELECT id FROM decisions WHERE ts_utc >= ? ORDER BY ts_utc, id LIMIT 1", (iso(span.since),)
-        ).fetchone()
-        if row is None:
+        (found,) = ledger.db.execute("SELECT min(id) FROM decisions WHERE ts_utc >= ?", (iso(span.since),)).fetchone()
+        if found is None:
             return
-        first = row[0] - 1
-    for cycle in queries.cycles_after(ledger, first):
-        if span.until is not None and cycle["ts_utc"] >= iso(span.until):
-            return
-        yield cycle
+        first = found - 1
+    yield from (row for row in queries.cycles_after(ledger, first) if span.holds(row["ts_utc"]))
 
 
 def _currencies(ledger: Ledger) -> tuple[str, str]:

@@ -47,13 +47,26 @@ def save(path: Path, pieces: Iterable[str], option: str, force: bool = False) ->
         if path.is_symlink() or (path.exists() and not path.is_file()):
             raise UsageError(f'{option} needs a file\'s name, and "{path}" is something else', "Name another file.")
         if path.exists() and not force:
-            raise UsageError(f'"{path}" is there already', "Name another file, or add --force to replace it.")
-        return _write(path, pieces)
+            raise _taken(path)
+        if path.exists() and _is_database(path):
+            raise UsageError(f'"{path}" is a database, perhaps a ledger', "Name another file: it is never replaced.")
+        return _write(path, pieces, replace=force)
+    except FileExistsError as error:
+        raise _taken(path) from error
     except (OSError, ValueError) as error:
         raise _refusal(path, error, option) from error
 
 
-def _write(path: Path, pieces: Iterable[str]) -> int:
+def _taken(path: Path) -> UsageError:
+    return UsageError(f'"{path}" is there already', "Name another file, or add --force to replace it.")
+
+
+def _is_database(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(16) == b"SQLite format 3\0"
+
+
+def _write(path: Path, pieces: Iterable[str], replace: bool = True) -> int:
     fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -61,7 +74,11 @@ def _write(path: Path, pieces: Iterable[str]) -> int:
             size = sum(file.write(piece.encode("utf-8", "backslashreplace")) for piece in pieces)
             file.flush()
             os.fsync(file.fileno())
-        fresh.replace(path)
+        if replace:
+            fresh.replace(path)
+        else:
+            os.link(fresh, path)  # fails if somebody made it meanwhile
+            fresh.unlink()
         return size
     except BaseException:
         with suppress(OSError):

@@ -158,7 +158,17 @@ def failures(ledger: Ledger, rows: int, where: Filter = ALL) -> Iterator[Row]:
         parts.append(part + terms.where(" AND "))
         values += terms.values
     sql = " UNION ALL ".join(parts) + " ORDER BY 1 DESC, 8 DESC"
-    return _read_all(ledger, sql, tuple(values), rows)
+    return _whole_traces(_read_all(ledger, sql, tuple(values), 0), rows)
+
+
+def _whole_traces(found: Iterator[Row], rows: int) -> Iterator[Row]:
+    """So many rows, and those that follow of the last one's trace: the next page begins before that trace."""
+    trace_id = None
+    for number, row in enumerate(found):
+        if 0 < rows <= number and row["trace_id"] != trace_id:
+            return
+        trace_id = row["trace_id"]
+        yield row
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +206,7 @@ def _proposed(row: str, where: Filter) -> _Terms:
 
 
 _FIRST_ID = "(SELECT min(b.id) FROM decisions AS b WHERE b.trace_id = ?)"
+_FIRST_LINK = "(SELECT min(b.link) FROM decisions AS b WHERE b.trace_id = ?)"
 _FIRST_TIME = "(SELECT min(b.ts_utc) FROM decisions AS b WHERE b.trace_id = ?)"
 
 
@@ -211,10 +222,13 @@ def _until(row: str, where: Filter) -> list[Condition]:
 
 
 def _timed(row: str, where: Filter) -> list[Condition]:
-    """The bounds of rows that are no decisions: before a trace means before its time."""
+    """The bounds of rows that are no decisions: before a trace means before its time and its first link."""
     before: list[Condition] = []
     if where.before is not None:
-        before = [(f"{row}.ts_utc < {_FIRST_TIME}", (where.before,))]
+        before = [
+            (f"{row}.ts_utc <= {_FIRST_TIME}", (where.before,)),
+            (f"+{row}.link < {_FIRST_LINK}", (where.before,)),
+        ]
     return [*_span(row, where), *before]
 
 
@@ -305,10 +319,12 @@ def prompts(ledger: Ledger, hashes: set[str]) -> list[Row]:
     )
 
 
-def links(ledger: Ledger, first: int, last: int) -> list[Row]:
-    """The chain's links from `first` to `last`."""
+def links(ledger: Ledger, seqs: set[int]) -> list[Row]:
+    """These links of the chain, in order."""
     return _rows(
-        ledger, "SELECT seq, prev_hash, hash FROM audit_chain WHERE seq BETWEEN ? AND ? ORDER BY seq", (first, last)
+        ledger,
+        "SELECT seq, prev_hash, hash FROM audit_chain WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq",
+        (json.dumps(sorted(seqs)),),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,32 +16,43 @@ READING = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_
 PRAGMAS = frozenset({"table_info", "table_xinfo", "table_list", "index_list", "index_info", "foreign_key_list"})
 """Pragmas that only describe."""
 
-MAX_VALUE_BYTES = 64 * 1024 * 1024
-STEPS = 20_000
-"""SQLite's steps between two looks at the clock."""
+MAX_VALUE_BYTES = 4 * 1024 * 1024
+STEPS = 1_000
+"""SQLite's steps between two chances for Ctrl-C. Time is up by a timer, for one step may take long."""
+
+DAMAGE = frozenset(
+    {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY}
+)
+"""What is the file's fault, and not the statement's."""
 
 
 @contextmanager
 def select(db: sqlite3.Connection, sql: str, timeout_secs: float) -> Iterator[tuple[list[str], Iterator[list[Any]]]]:
-    """The columns of one reading statement, told apart, and its rows as they come: text, whole numbers, plain
-    decimals for REAL, hexadecimal for BLOB.
+    """The columns of one reading statement, told apart, and its rows as they come: text, whole numbers,
+    floats for REAL, hexadecimal for BLOB.
 
     Raises UsageError for what is no single SELECT, what SQLite refuses, and what takes longer than `timeout_secs`,
-    KeyboardInterrupt on Ctrl-C.
+    sqlite3.Error when there is no room to sort, KeyboardInterrupt on Ctrl-C.
     """
     watch = _Watch(timeout_secs)
     db.execute("PRAGMA query_only=ON")
-    db.execute("PRAGMA temp_store=FILE")  # what a million rows are sorted in is not memory
+    db.execute("PRAGMA temp_store=FILE")  # a sort of millions of rows must not fill the memory
     db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
     db.text_factory = lambda raw: raw.decode("utf-8", "backslashreplace")
+    for table in ("json_each('[]')", "json_tree('[]')", *(f"pragma_{name}('')" for name in sorted(PRAGMAS))):
+        db.execute(f"SELECT 1 FROM {table}").fetchall()  # made now: the authorizer would not let them be
     db.set_authorizer(_may)
     db.set_progress_handler(watch.stop, STEPS)
+    timer = threading.Timer(timeout_secs, db.interrupt)
+    timer.daemon = True
+    timer.start()
     try:
         cursor = _refusing(watch, lambda: db.execute(sql))
         if cursor.description is None:
             raise UsageError("needs one statement that reads, there was none", 'Try: "select * from v_cycles limit 5"')
         yield _apart([column[0] for column in cursor.description]), _rows(cursor, watch)
     finally:
+        timer.cancel()
         db.set_progress_handler(None, 0)
         db.set_authorizer(None)
 
@@ -75,7 +87,9 @@ def _refusing(watch: _Watch, call: Any) -> Any:
     try:
         return call()
     except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
-        words = str(error)
+        words, code = str(error), getattr(error, "sqlite_errorcode", 0)
+        if code & 0xFF in DAMAGE:
+            raise
         if "interrupted" in words:
             if not watch.stop():
                 raise KeyboardInterrupt from error
@@ -84,11 +98,10 @@ def _refusing(watch: _Watch, call: Any) -> Any:
             ) from error
         if "not authorized" in words or "prohibited" in words or "readonly" in words:
             raise UsageError("only reading is allowed here: one SELECT", "The ledger is append-only.") from error
-        if any(broken in words for broken in ("malformed", "not a database", "disk I/O", "is full")):
-            raise
-        raise UsageError(
-            f"SQLite says: {words}", 'Tables: trader ledger query "select name, sql from sqlite_master"'
-        ) from error
+        look = 'Tables: trader ledger query "select name, sql from sqlite_master"'
+        if "no such table: v_" in words:
+            look = "An older ledger gets the views with the next writing command, for example: trader snapshot"
+        raise UsageError(f"SQLite says: {words}", look) from error
 
 
 def _plain(value: Any) -> Any:

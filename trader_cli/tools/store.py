@@ -265,7 +265,8 @@ class Store:
                 self.refresh()
                 yield
             finally:
-                self.db.execute("ROLLBACK")
+                if self.db.in_transaction:  # SQLite ends it by itself where a disk is full
+                    self.db.execute("ROLLBACK")
 
     @contextmanager
     def patient(self) -> Iterator[None]:

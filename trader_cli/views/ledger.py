@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from trader_cli.views.output import Column, clean
+from trader_cli.views.output import Column, cell, clean, significant
 
 Rows = Sequence[dict[str, Any]]
 
 
 def _price(value: str) -> str:
-    return f"{float(value):.8g}"
+    return significant(value, 8)
 
 
 def _money(value: str) -> str:
@@ -112,7 +112,7 @@ def wide(columns: tuple[Column, ...]) -> tuple[Column, ...]:
 
 def upright(columns: tuple[Column, ...], row: dict[str, Any]) -> list[str]:
     """A row as a line per value, each whole: for more columns than a terminal has room for."""
-    return [f"{column.key:<17} {'-' if (value := row.get(column.key)) is None else value}" for column in columns]
+    return [f"{column.key:<17} {'-' if (value := row.get(column.key)) is None else cell(value)}" for column in columns]
 
 
 _TAIL = "{:<11} {:<8} {:<16} {:<7} {:<18} {:>9}  {}"

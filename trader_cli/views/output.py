@@ -52,8 +52,8 @@ class Column:
 
     @property
     def heading(self) -> str:
-        """The header on a terminal."""
-        return self.title or self.key.upper()
+        """The header on a terminal; a stranger's SQL may name a column anything."""
+        return clean(self.title or self.key.upper())
 
 
 def clean(text: str) -> str:
@@ -256,9 +256,9 @@ def fitting(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], width:
 
 def _upright(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> str:
     """A line for each value, a blank one after each row: for columns of which none may be left out."""
-    widest = max(len(clean(column.heading)) for column in columns)
+    widest = max(len(column.heading) for column in columns)
     lines = [
-        "".join(f"{clean(column.heading):<{widest}}  {_brief(column, row.get(column.key))}\n" for column in columns)
+        "".join(f"{column.heading:<{widest}}  {_brief(column, row.get(column.key))}\n" for column in columns)
         for row in rows
     ]
     return "\n".join(lines)
@@ -326,7 +326,7 @@ def _array(schema: str, key: str, rows: Iterable[Mapping[str, Any]]) -> Iterator
 
 def _tabbed(columns: Sequence[Column], rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """A header line, then a line per row."""
-    yield "\t".join(column.key for column in columns) + "\n"
+    yield "\t".join(clean(column.key) for column in columns) + "\n"
     for row in rows:
         yield "\t".join(cell(row.get(column.key)) for column in columns) + "\n"
 
@@ -344,6 +344,11 @@ def cell(value: Any) -> str:
     if isinstance(value, Mapping | list | tuple):
         return clean(_dumps(value))
     return clean(str(value))
+
+
+def significant(value: float | str, digits: int) -> str:
+    """A number in so many significant digits for a terminal, never with an exponent."""
+    return format(Decimal(f"{float(value):.{digits}g}"), "f")
 
 
 def _money(value: Decimal) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from trader_cli.core.decimals import text
 from trader_cli.core.moments import parse_iso
 from trader_cli.schemas.market import Candle
+from trader_cli.views.output import significant
 
 Row = Mapping[str, Any]
 Rows = Sequence[Row]
@@ -64,7 +65,7 @@ def trace_lines(whole: Mapping[str, Any]) -> list[str]:
 
 def _observation(seen: Row) -> Iterator[str]:
     yield f"saw #{seen['id']}  {seen['ts_utc']}  {seen['bars']} bars of {seen['source']}  price {seen['price'] or '-'}"
-    features = [f"{name} {value:.6g}" for name, value in seen["features"].items() if value is not None]
+    features = [f"{name} {significant(value, 6)}" for name, value in seen["features"].items() if value is not None]
     for at in range(0, len(features), 3):
         yield f"  {'' if at else 'features':<8}  {'  '.join(features[at : at + 3])}"
     for one in seen["defects"]:
