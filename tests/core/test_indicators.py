@@ -306,3 +306,7 @@ def test_a_quotient_with_nothing_below_or_something_undefined_is_undefined() -> 
     assert ratio(1.0, 0.0) is None
     assert ratio(None, 1.0) is None
     assert ratio(1.0, None) is None
+
+
+def test_only_gains_are_never_more_than_a_hundred_however_they_round() -> None:
+    assert rsi([12.0, 3564961776436173.0], 1) == 100.0

@@ -41,7 +41,8 @@ def rsi(closes: Sequence[float], period: int = 14) -> float | None:
             gains += change
         else:
             losses -= change
-    return _quotient(100.0 * gains, gains + losses)
+    found = _quotient(100.0 * gains, gains + losses)
+    return None if found is None else min(found, 100.0)  # rounding may lift only gains a little above
 
 
 def sma(values: Sequence[float], n: int) -> float | None:

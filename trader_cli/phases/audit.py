@@ -8,7 +8,7 @@ from __future__ import annotations
 from trader_cli.phases.audit_law import orders, verdicts
 from trader_cli.phases.audit_replies import replies
 from trader_cli.schemas.check import Check
-from trader_cli.tools import verification, verification_seals, verification_seen
+from trader_cli.tools import verification, verification_echoes, verification_seals, verification_seen
 from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.verification import Look, Progress
 
@@ -22,6 +22,7 @@ CHECKS: tuple[tuple[str, Look], ...] = (
     ("prompts and terms", verification_seals.hashes),
     ("times and links", verification_seals.times),
     ("lots, first in first out", verification_seals.lots),
+    ("rows agree with one another", verification_echoes.echoes),
 )
 
 NOT_CHECKED = (
