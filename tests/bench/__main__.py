@@ -265,7 +265,7 @@ def process(path: str, *words: str) -> tuple[float, int]:
 def spawned(*words: str) -> tuple[float, int]:
     """Seconds and peak bytes of one Python process."""
     command = [sys.executable, *words]
-    quiet = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+    quiet = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_WRONLY, 0) for fd in (1, 2)]
     began = time.perf_counter()
     pid = os.posix_spawn(command[0], command, environment(), file_actions=quiet)
     _, status, used = os.wait4(pid, 0)
