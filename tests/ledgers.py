@@ -235,6 +235,12 @@ def rows(path: Path, sql: str, *values: Any) -> list[Any]:
         return db.execute(sql, values).fetchall()
 
 
+def only(path: Path, sql: str) -> Any:
+    """The one value of the one row of a query."""
+    ((value,),) = rows(path, sql)
+    return value
+
+
 def one(path: Path, sql: str, *values: Any) -> Any:
     """The one row a query finds; the test needs it to be there."""
     found = rows(path, sql, *values)

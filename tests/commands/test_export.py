@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.ledgers import ledger_at, plain, reading, rows, tampering
+from tests.ledgers import ledger_at, only, plain, reading, rows, tampering
 from tests.test_hostile import Say, say
 from trader_cli.core import accounting
 from trader_cli.core.errors import UsageError
@@ -26,19 +26,6 @@ from trader_cli.tools.rows import FILLS, read_fill
 from trader_cli.views.output import clean
 
 __all__ = ["say"]
-
-
-def only(ledger: Path, sql: str) -> Any:
-    """The one value of one row."""
-    ((value,),) = rows(ledger, sql)
-    return value
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Path:
-    """The grown ledger, at the usual place."""
-    (tmp_path / "data").mkdir()
-    return ledger_at(tmp_path / "data" / "agent.db")
 
 
 def exported(say: Say, *words: str) -> list[dict[str, str]]:

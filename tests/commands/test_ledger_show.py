@@ -7,19 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.ledgers import ledger_at, one, plain, rows, tampering
+from tests.ledgers import one, plain, rows, tampering
 from tests.test_hostile import Say, refused, say, seen
 from trader_cli.core.moments import iso, parse_iso
 from trader_cli.views.ledger import DOCUMENTS
 
 __all__ = ["say"]
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Path:
-    """The grown ledger, at the usual place."""
-    (tmp_path / "data").mkdir()
-    return ledger_at(tmp_path / "data" / "agent.db")
 
 
 def shown(say: Say, *words: str) -> list[dict[str, str]]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import resource
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.ledgers import ledger_at, reading, rows, sha256, tampering
+from tests.ledgers import only, reading, sha256, tampering
 from tests.test_hostile import Say, say
 from trader_cli.tools.migrations import CHAINED
 from trader_cli.tools.sql import select
@@ -17,19 +16,6 @@ from trader_cli.tools.stats import stats
 from trader_cli.views.output import Column
 
 __all__ = ["say"]
-
-
-def only(ledger: Path, sql: str) -> Any:
-    """The one value of one row."""
-    ((value,),) = rows(ledger, sql)
-    return value
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Path:
-    """The grown ledger, at the usual place."""
-    (tmp_path / "data").mkdir()
-    return ledger_at(tmp_path / "data" / "agent.db")
 
 
 def test_a_select_gives_a_header_and_every_value_whole(ledger: Path, say: Say) -> None:

@@ -8,19 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.ledgers import ledger_at, plain, scripted_desk
+from tests.ledgers import plain, scripted_desk
 from tests.test_hostile import Say, refused, say
 from trader_cli.core.decimals import dec
 from trader_cli.views.status import short_line
 
 __all__ = ["say"]
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Path:
-    """The grown ledger, at the usual place."""
-    (tmp_path / "data").mkdir()
-    return ledger_at(tmp_path / "data" / "agent.db")
 
 
 def standing(**changes: Any) -> dict[str, Any]:

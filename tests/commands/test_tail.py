@@ -12,19 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.ledgers import ledger_at, rows, scripted_desk
+from tests.ledgers import rows, scripted_desk
 from tests.test_hostile import Say, refused, say, seen
 from trader_cli.phases.cycle import cycle
 from trader_cli.phases.plan import plan
 
 __all__ = ["say"]
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Path:
-    """The grown ledger, at the usual place."""
-    (tmp_path / "data").mkdir()
-    return ledger_at(tmp_path / "data" / "agent.db")
 
 
 def traces(path: Path) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.desks import desk
 from tests.fakes import plan_words
-from tests.ledgers import ledger_at, one, reading, rows
+from tests.ledgers import one, reading, rows
 from tests.test_hostile import EVIL, Say, refused, run_limited, say
 from trader_cli.core.moments import iso, parse_iso
 from trader_cli.phases.cycle import cycle
@@ -23,13 +23,6 @@ TRADED = "SELECT trace_id FROM trades ORDER BY id LIMIT 1"
 FELL_BACK = (
     "SELECT trace_id, cause FROM decisions WHERE source = 'fallback' AND agent = 'TRADER' AND cause <> 'x' LIMIT 1"
 )
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Path:
-    """The grown ledger, at the usual place."""
-    (tmp_path / "data").mkdir()
-    return ledger_at(tmp_path / "data" / "agent.db")
 
 
 def story(say: Say, trace_id: str, *words: str) -> list[str]:

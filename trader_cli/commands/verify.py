@@ -45,10 +45,13 @@ class _Waiting:
 
     def __init__(self, out: Output) -> None:
         self._out = out
-        self._next = time.monotonic() + PATIENCE_SECS
+        self._quiet_until = time.monotonic() + PATIENCE_SECS
+        self._next = self._quiet_until
+        self._named = ""
 
     def __call__(self, done: int, of: int, name: str) -> None:
-        """Show it, if it has taken long enough."""
-        if (now := time.monotonic()) >= self._next:
-            self._next = now + BEAT_SECS
+        """Show it, if it has taken long enough; what begins now is named at once, for it may take minutes."""
+        now = time.monotonic()
+        if now >= (self._next if name == self._named else self._quiet_until):
+            self._next, self._named = now + BEAT_SECS, name
             self._out.passing(f"[{'#' * done}{'.' * (of - done)}] {done} of {of} checks, now: {name}")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from trader_cli.core.documents import opened
 from trader_cli.core.errors import NotFoundError, UsageError
 from trader_cli.core.moments import Moment, iso
 from trader_cli.schemas.question import Agent
@@ -335,12 +336,4 @@ def _rows(ledger: Ledger, sql: str, values: tuple[Any, ...]) -> list[Row]:
 def _each(cursor: Any) -> Iterator[Row]:
     names = [column[0] for column in cursor.description]
     for row in cursor:
-        yield _read(dict(zip(names, row, strict=True)))
-
-
-def _read(row: Row) -> Row:
-    """JSON columns as what they hold, under their name without `_json`."""
-    return {
-        name.removesuffix("_json"): json.loads(value) if name.endswith("_json") and value is not None else value
-        for name, value in row.items()
-    }
+        yield opened(dict(zip(names, row, strict=True)))

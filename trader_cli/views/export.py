@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from trader_cli.core.documents import opened
 from trader_cli.views.output import cell
 
 Row = Mapping[str, Any]
@@ -32,14 +33,14 @@ def as_csv(columns: Sequence[str], rows: Iterable[Row]) -> Iterator[str]:
 def as_jsonl(rows: Iterable[Row]) -> Iterator[str]:
     """A JSON object per line; columns that hold JSON are what they hold, under their name without `_json`."""
     for row in rows:
-        yield json.dumps(_open(row), allow_nan=False) + "\n"
+        yield json.dumps(opened(row), allow_nan=False) + "\n"
 
 
 def as_json(what: str, rows: Iterable[Row]) -> Iterator[str]:
     """One document, `{"schema": "trader.export/1", "what": …, "rows": […]}`, piece by piece."""
     yield f'{{"schema": "trader.export/1", "what": {json.dumps(what)}, "rows": ['
     for number, row in enumerate(rows):
-        yield (", " if number else "") + json.dumps(_open(row), allow_nan=False)
+        yield (", " if number else "") + json.dumps(opened(row), allow_nan=False)
     yield "]}\n"
 
 
@@ -49,13 +50,6 @@ def _safe(value: Any) -> str:
     if words.startswith(_FORMULA) and not _NUMBER.fullmatch(words):
         return "'" + words
     return words
-
-
-def _open(row: Row) -> dict[str, Any]:
-    return {
-        name.removesuffix("_json"): json.loads(value) if name.endswith("_json") and value is not None else value
-        for name, value in row.items()
-    }
 
 
 class _Line:
