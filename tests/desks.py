@@ -189,7 +189,8 @@ def desk(
 
 def _young(deposit: Decimal, clock: FakeClock) -> Ledger:
     """A ledger in memory that is pinned and has seen the bars up to NOW: a copy, for making one takes a while."""
-    db = sqlite3.connect(":memory:", isolation_level=None)
+    # Any thread may close it: a scene that nobody closes is collected in whichever one happens to make room.
+    db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     _template(deposit).backup(db)
     db.execute("PRAGMA foreign_keys=ON")
     return Ledger(db, None, clock.wall)

@@ -315,8 +315,9 @@ def test_bad_bars_in_good_form_are_traded_or_not_and_never_a_crash(case: str, sa
     (tmp_path / "x.csv").write_bytes(BAD_DATA[case])
     market = {"MARKET": "x.csv", "OHLCV_LIMIT": "100"}
     assert say("loop", "--cycles", "2", "--speed", "fast", **market).code == 0
-    for words in (("status",), ("ledger", "show"), ("ledger", "trace", "last"), ("ledger", "verify")):
-        assert say(*words, **market).code == 0
+    looks = ("status", "ledger show", "ledger trace last", "ledger trace last --out seen", "ledger verify")
+    for words in looks:
+        assert say(*words.split(), **market).code == 0
 
 
 def test_a_recording_that_is_no_file_is_refused_and_not_waited_for(say: Say, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trader_cli.core.moments import DAY_MS, ceil_to, day_start, iso, parse_iso, span_ms
+from trader_cli.core.moments import DAY_MS, ceil_to, day_start, iso, parse_iso, read_span, span_ms, span_text
 
 moments = st.integers(parse_iso("1900-01-01"), parse_iso("9999-12-31T23:59:59.999"))
 zones = st.integers(-23 * 60, 23 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
@@ -103,3 +103,14 @@ def test_rounding_up_finds_the_first_multiple_at_or_after(moment: int, step_ms: 
     found = ceil_to(moment, step_ms)
     assert found % step_ms == 0
     assert moment <= found < moment + step_ms
+
+
+@pytest.mark.parametrize("millis", [1, 999, 1_000, 1_000_001_000, 300_000, 86_400_000, 31_536_000_000, 31_536_000_001])
+def test_a_span_is_read_again_as_it_was_written(millis: int) -> None:
+    assert read_span(span_text(millis)) == millis
+
+
+@pytest.mark.parametrize("words", ["", "5", "m", "-5m", "5 m", "5w", "٣m", "1.5h"])
+def test_a_span_that_no_ledger_writes_is_refused(words: str) -> None:
+    with pytest.raises(ValueError, match="as a ledger writes it"):
+        read_span(words)

@@ -9,7 +9,7 @@ import typer
 
 from trader_cli.commands.options import Globals, TraceId, command
 from trader_cli.core.errors import UsageError
-from trader_cli.core.moments import span_ms
+from trader_cli.core.moments import read_span
 from trader_cli.tools import queries
 from trader_cli.tools.files import fill
 from trader_cli.tools.ledger import Ledger
@@ -69,7 +69,7 @@ def _files(ledger: Ledger, whole: dict[str, Any]) -> dict[str, str]:
     from trader_cli.tools.markets.recorded import HEADER
 
     files = trace_files(as_json(whole), whole)
-    timeframe_ms = span_ms(ledger.identity()["timeframe"])
+    timeframe_ms = read_span(ledger.identity()["timeframe"])
     for number, seen in enumerate(whole["observations"], 1):
         window = ledger.observation(seen["id"], timeframe_ms).window
         if window.candles:

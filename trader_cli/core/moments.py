@@ -10,6 +10,7 @@ Moment = int
 """Milliseconds since the epoch, UTC."""
 
 _UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+_WRITTEN = re.compile(r"([0-9]{1,15})(ms|[smhd])", re.ASCII)
 _SPAN = re.compile(r"([1-9][0-9]{0,5})([smhdw])", re.ASCII)
 DAY_MS = _UNIT_MS["d"]
 
@@ -48,6 +49,14 @@ def span_text(millis: int) -> str:
     """A length of time in its largest whole unit: `300000` -> `5m`."""
     unit = next((name for name in "dhms" if millis % _UNIT_MS[name] == 0), None)
     return f"{millis}ms" if unit is None else f"{millis // _UNIT_MS[unit]}{unit}"
+
+
+def read_span(value: str) -> int:
+    """What `span_text` wrote, in milliseconds. Raises ValueError."""
+    found = _WRITTEN.fullmatch(value)
+    if not found:
+        raise ValueError(f"needs a length of time as a ledger writes it, was {value!r}")
+    return int(found[1]) * (1 if found[2] == "ms" else _UNIT_MS[found[2]])
 
 
 def day_start(moment: Moment) -> Moment:

@@ -13,7 +13,7 @@ from typing import Any
 
 from trader_cli.core import accounting
 from trader_cli.core.decimals import ZERO, add, dec
-from trader_cli.core.moments import Moment, day_start, parse_iso, span_ms
+from trader_cli.core.moments import Moment, day_start, parse_iso, read_span
 from trader_cli.schemas.book import Book
 from trader_cli.schemas.market import Candle, Costs, Defect, Market, Observation, Window
 from trader_cli.schemas.order import SETTLED, OrderState, Side
@@ -150,7 +150,7 @@ class _Past:
             return _Rows(ledger.db.execute(sql))
 
         identity = ledger.identity()
-        self.timeframe_ms = span_ms(identity.get("timeframe") or "5m")
+        self.timeframe_ms = read_span(identity.get("timeframe") or "5m")
         self._base, self._quote = (identity.get("symbol") or "/").split("/")
         self._events = rows("SELECT link, kind, data_json FROM events WHERE kind IN ('DEPOSIT', 'STATE') ORDER BY id")
         self._orders = rows("SELECT link, client_order_id, ts_utc, reserved_quote FROM orders ORDER BY id")

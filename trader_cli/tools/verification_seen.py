@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from trader_cli.core.candles import examine
 from trader_cli.core.decimals import text
-from trader_cli.core.moments import Moment, parse_iso, span_ms
+from trader_cli.core.moments import Moment, parse_iso, read_span
 from trader_cli.schemas.market import MORE, Candle, CandleBatch, Defect, Features, Window
 from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.rows import bar_line, bars_sha256
@@ -134,7 +134,7 @@ def features(ledger: Ledger, count: Count) -> Problems:
 
 def _windows(ledger: Ledger) -> Iterator[tuple[_Seen, Window | str]]:
     """Every observation with the window it saw, or with what is wrong where there is no such window."""
-    timeframe_ms = span_ms(ledger.identity().get("timeframe") or "5m")
+    timeframe_ms = read_span(ledger.identity().get("timeframe") or "5m")
     bars, last = _Bars(ledger), Window("", timeframe_ms, (), (), None, None)
     for row in ledger.db.execute(_SQL):
         defects = tuple(Defect(**one) for one in json.loads(row[10]))
