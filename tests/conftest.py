@@ -16,6 +16,7 @@ os.environ["_TYPER_FORCE_DISABLE_TERMINAL"] = "1"  # Typer reads it once, when i
 os.environ["COLUMNS"] = "80"
 
 from trader_cli.config import NAMES
+from trader_cli.core.redaction import forget_secrets
 
 ROOT = Path(__file__).resolve().parent.parent
 SEALED = {
@@ -51,6 +52,7 @@ def sealed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name, value in SEALED.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
+    forget_secrets()
 
 
 @pytest.fixture

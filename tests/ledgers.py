@@ -30,7 +30,7 @@ from trader_cli.schemas.book import Balances
 from trader_cli.schemas.cycle import Cycle
 from trader_cli.schemas.market import CandleBatch, Market, Quote
 from trader_cli.schemas.order import Absent, Intent, Report
-from trader_cli.schemas.question import Agent, Answer, Question
+from trader_cli.schemas.question import Agent, Answer, Question, Usage
 from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.verification import verify
 from trader_cli.wiring import Bench, open_desk
@@ -68,6 +68,9 @@ class Script:
 
     name = "rules"
 
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
     def answer(self, question: Question) -> Answer:
         step = SCORE[parse_iso(question.facts["now"]) // FIVE % len(SCORE)]
         if question.agent is Agent.PLANNER:
@@ -83,7 +86,39 @@ class Script:
             said = self._propose(question.facts["room"], *step.split())
         else:
             said = self._judge(question.facts["law"], half=step.endswith("half"))
-        return Answer(self.name, "ok", json.dumps(said))
+        words = json.dumps(said)
+        paid = step == "buy half" and "model_reserves" in self._ledger.tables
+        return self._paid(question, words) if paid else Answer(self.name, "ok", words, source="rules")
+
+    def _paid(self, question: Question, words: str) -> Answer:
+        """As a model over the network answers at its second attempt: gpt-5 at 1.25 and 10 USD per million tokens."""
+        held = [self._ledger.hold_back(question, "gpt-5", Decimal("0.02")) for _ in range(2)]
+        price = {"input": "1.25", "cached": "0.125", "output": "10"}
+        request = {
+            "host": "127.0.0.1", "effort": "low", "verbosity": "low", "temperature": None, "tool_choice": None,
+        }  # fmt: skip
+        lost = Answer(
+            "gpt-5",
+            "unavailable",
+            None,
+            Usage(cost_usd=Decimal("0.02"), cost_basis="worst case", price=price),
+            error="no answer within 30 s",
+            request=request,
+            reserve_id=held[0],
+        )
+        usage = Usage(1000, 200, 100, 64, Decimal("0.002025"), "usage", price)
+        return Answer(
+            "gpt-5",
+            "ok",
+            words,
+            usage,
+            attempt=2,
+            request_id="req_1",
+            request=request,
+            body_sha256="0" * 64,
+            reserve_id=held[1],
+            earlier=(lost,),
+        )
 
     @staticmethod
     def _propose(room: dict[str, str], verb: str, much: str = "") -> dict[str, Any]:
@@ -153,8 +188,8 @@ def settings(path: Path, **changes: Any) -> Settings:
 @contextmanager
 def scripted_desk(path: Path, dry_run: bool = False, **changes: Any) -> Iterator[Desk]:
     """A desk over the ledger at `path`, with the scripted minds."""
-    mind = Script()
     with open_desk(settings(path, **changes), Bench(dry_run=dry_run, fast=True)) as desk:
+        mind = Script(desk.ledger)
         yield replace(desk, minds=Minds(mind, mind, mind))
 
 

@@ -90,7 +90,11 @@ def test_money_is_a_plain_number_above_zero(text: str) -> None:
         ("DB_PATH", "", "a file's path"),
         ("LOG_LEVEL", "debug", "one of DEBUG, INFO, WARNING, ERROR"),
         ("MODEL_BUDGET_USD_PER_DAY", "-1", "a plain number of 0 or more"),
-        ("OPENAI_BASE_URL", "ftp://x", "an http(s):// address without a password in it"),
+        ("OPENAI_BASE_URL", "ftp://x", "an https:// address without a password, a query or a fragment in it"),
+        ("OPENAI_BASE_URL", "http://example.org/v1", "https:// (plain http only to this machine)"),
+        ("OPENAI_MODEL_TRADER", "gpt 5", "a model's name"),
+        ("MODEL_TIMEOUT_SECS", "0", "a whole number from 1 to 600"),
+        ("TRADER_TOOL_ROUNDS", "11", "a whole number from 0 to 10"),
     ],
 )
 def test_a_wrong_value_says_what_is_needed_and_what_was_there(name: str, text: str, needs: str) -> None:
@@ -228,6 +232,92 @@ def test_only_openais_own_host_demands_its_kind_of_key() -> None:
     key = settings_from(elsewhere, ".env", {}).settings.openai_api_key
     assert key is not None
     assert key.get_secret_value() == "abcdefgh-12345"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://openrouter.ai/api/v1",
+        "https://models.internal:8443",
+        "https://10.0.0.7/v1/",
+        "https://[2001:db8::1]:443/v1",
+        "http://localhost:11434/v1",
+        "http://LOCALHOST/v1",
+        "http://127.0.0.1:8000/v1",
+        "http://127.255.0.9",
+        "http://[::1]:1234/v1",
+    ],
+)
+def test_the_key_may_go_to_any_server_by_https_and_to_this_machine_by_http(text: str) -> None:
+    assert settings_from(f"OPENAI_BASE_URL={text}\n", ".env", {}).settings.openai_base_url == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://api.openai.com/v1",
+        "http://192.168.1.5:8000/v1",
+        "http://10.0.0.7",
+        "http://localhost.example.org",
+        "http://127.0.0.1.example.org/v1",
+        "http://127.0.0.256",
+        "http://127.1",
+        "http://2130706433/v1",
+        "http://0.0.0.0:8000",
+        "http://[::]/v1",
+        "http://[::ffff:10.0.0.1]/v1",
+        "http://host_localhost",
+    ],
+)
+def test_plain_http_would_carry_the_key_readable_to_another_machine(text: str) -> None:
+    assert problem_with("OPENAI_BASE_URL", text) == (
+        f'OPENAI_BASE_URL must be https:// (plain http only to this machine), was "{text}"'
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://me:pw@host/v1",
+        "https://host@evil/v1",
+        "https://host/@/v1",
+        "https://host/v1?key=x",
+        "https://host/v1#x",
+        "https://good.org\\.evil.org",
+        "https://host/a\\b",
+        "https://host:0/v1",
+        "https://host:65536/v1",
+        "https://host:/v1",
+        "https://",
+        "https:///v1",
+        "https://-host",
+        "https://host/v1 x",
+        "https://h\u00f6st/v1",
+        "https://host/\u202e1v",
+        "https://host\n",
+        "//host/v1",
+        "host/v1",
+        "file:///v1",
+        "x",
+    ],
+)
+def test_a_servers_address_is_a_host_a_port_and_a_path_and_no_more(text: str) -> None:
+    message = problem_with("OPENAI_BASE_URL", text)
+    assert message is not None
+    assert "without a password, a query or a fragment" in message or "without control characters" in message
+
+
+def test_an_empty_model_name_leaves_the_choice_to_the_table() -> None:
+    names = ("OPENAI_MODEL_PLANNER", "OPENAI_MODEL_TRADER", "OPENAI_MODEL_JUDGE", "OPENAI_BASE_URL")
+    text = "".join(f"{name}=\n" for name in names)
+    for loaded in (settings_from(text, ".env", {}), settings_from("", ".env", dict.fromkeys(names, ""))):
+        assert [getattr(loaded.settings, name.lower()) for name in names] == [None] * 4
+        assert {loaded.origins[name] for name in names} == {"default"}
+
+
+def test_what_the_models_are_asked_by_is_in_use() -> None:
+    text = "AGENTS=openai\nOPENAI_MODEL_TRADER=gpt-6-sol\nMODEL_BUDGET_USD_PER_DAY=2\nTRADER_TOOL_ROUNDS=0\n"
+    assert settings_from(f"OPENAI_API_KEY={CANARY}\n{text}", ".env", {}).notices() == []
 
 
 @pytest.mark.parametrize("name", sorted(SECRETS))

@@ -19,6 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, V
 
 from trader_cli.core.decimals import dec
 from trader_cli.core.errors import ConfigError
+from trader_cli.core.redaction import keep_secret
 
 DEFAULT = "default"
 """The origin of a value that nobody set."""
@@ -28,6 +29,12 @@ _MOST_CHARS = 1_000_000
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,40}|[a-z_][a-z0-9_]{0,40}", re.ASCII)
 _DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
 _URL = re.compile(r"https?://[^\s@]+", re.ASCII)
+_SERVER = re.compile(
+    r"(https?)://([A-Za-z0-9][A-Za-z0-9._-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?(/((?![?#@\\])[!-~])*)?",
+    re.ASCII,
+)
+_OCTET = r"(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_LOOPBACK = re.compile(rf"localhost|127(\.{_OCTET}){{3}}|\[::1\]", re.ASCII | re.IGNORECASE)
 _SYMBOL = re.compile(r"([A-Z0-9]{1,20})/(?!\1$)[A-Z0-9]{1,20}", re.ASCII)
 _MODEL = re.compile(r"(?!sk-)[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}", re.ASCII)
 _MARKET = re.compile(r"simulated|live|.+\.csv(\.gz)?")
@@ -100,6 +107,18 @@ def _key(value: object) -> object:
     return value
 
 
+def _server(value: object) -> object:
+    """A model's server. Its address shows in messages and its path is added to, so it holds no more than that."""
+    if value is None:
+        return None
+    found = _SERVER.fullmatch(str(value))
+    if found is None or not 0 < int(found[3] or 443) < 65_536:
+        raise ValueError("an https:// address without a password, a query or a fragment in it")
+    if found[1] == "http" and not _LOOPBACK.fullmatch(found[2]):  # the key would travel readable
+        raise ValueError("https:// (plain http only to this machine)")
+    return value
+
+
 def _try(read: Callable[[Any], Decimal], value: object) -> Decimal | None:
     try:
         return read(value)
@@ -152,7 +171,7 @@ class Settings(BaseModel):
     )
     ohlcv_limit: Annotated[int, _whole(100, 1000)] = _set("Bars an agent sees, 100 to 1000.", 200)
     agents: Agents = _set(
-        "Who thinks: rules (offline, free), or auto: rules as long as there is no model's key.", "auto"
+        "Who thinks: openai, rules (offline, free), or auto: openai when OPENAI_API_KEY is set, else rules.", "auto"
     )
     paper_balance_usdt: Amount = _set("Opening balance of a new paper ledger, in the quote currency.", Decimal(1000))
     paper_fee_pct: Annotated[Decimal, _number("0", "10")] = _set(
@@ -189,19 +208,19 @@ class Settings(BaseModel):
         "run, reduce (sell only) or halt; `trader stop` does the same without editing a file.", "run"
     )
 
-    openai_api_key: Key = _set("The key of the model's server.", opens="Models", later=True)
-    openai_base_url: Annotated[str | None, _like(_URL, "an http(s):// address without a password in it")] = _set(
-        "Another server that speaks the Responses API.", later=True
+    openai_api_key: Key = _set("The key of the model's server.", opens="Models")
+    openai_base_url: Annotated[str | None, BeforeValidator(_server)] = _set(
+        "Another server that speaks the Responses API: https://, or http:// on this machine. It is sent the key."
     )
-    openai_model_planner: ModelName = _set("The planner's model.", later=True)
-    openai_model_trader: ModelName = _set("The trader's model.", later=True)
-    openai_model_judge: ModelName = _set("The judge's model.", later=True)
-    model_timeout_secs: Annotated[int, _whole(1, 600)] = _set("The longest wait for one answer.", 30, later=True)
+    openai_model_planner: ModelName = _set("The planner's model; unset, the one that `trader models` shows.")
+    openai_model_trader: ModelName = _set("The trader's model; unset, the one that `trader models` shows.")
+    openai_model_judge: ModelName = _set("The judge's model; unset, the one that `trader models` shows.")
+    model_timeout_secs: Annotated[int, _whole(1, 600)] = _set("The longest wait for one answer, in seconds.", 30)
     model_budget_usd_per_day: Annotated[Decimal, _number("0")] = _set(
-        "What all models may cost in one day; then HOLD.", Decimal(1), later=True
+        "What all models may cost in one UTC day, in USD; then HOLD.", Decimal(1)
     )
     trader_tool_rounds: Annotated[int, _whole(0, 10)] = _set(
-        "How often the trader's model may ask for indicators in one cycle.", 2, later=True
+        "How often the trader's model may ask for candles or indicators in one cycle.", 2
     )
 
     exchange_id: Annotated[str, _like(re.compile(r"[a-z0-9_]{1,40}"), "an exchange's id in small letters")] = _set(
@@ -263,8 +282,8 @@ class Loaded:
             for name, origin in self.origins.items()
             if origin != DEFAULT and is_later(name)
         ]
-        chosen = {"MODE": self.settings.mode, "AGENTS": self.settings.agents, "MARKET": self.settings.market}
-        absent = {"MODE": ("testnet", "real"), "AGENTS": ("openai",), "MARKET": ("live",)}
+        chosen = {"MODE": self.settings.mode, "MARKET": self.settings.market}
+        absent = {"MODE": ("testnet", "real"), "MARKET": ("live",)}
         return unused + [
             f"{name}={value} is not available in this version; commands that trade refuse it"
             for name, value in chosen.items()
@@ -303,13 +322,20 @@ def settings_from(
 ) -> Loaded:
     """As `load_settings`, for the text of a .env file that is called `source`."""
     given, problems = _from_text(text, source)
+    _keep_secrets(given)  # also what the environment wins over, and before any problem is put into words
     given |= {n: Given(environ[n], "env", "from the environment") for n in NAMES if _says(n, environ)}
+    _keep_secrets(given)
     given |= {name: Given(value, "option", "from the command line") for name, value in (options or {}).items()}
     given = {name: value for name, value in given.items() if value.text or not _may_be_unset(name)}
     settings, wrong = _check(given)
     if settings is None or problems or wrong:
         raise _config_error(problems + wrong, source if text else None, bool(options))
     return Loaded(settings, {name: given[name].origin if name in given else DEFAULT for name in NAMES})
+
+
+def _keep_secrets(given: Mapping[str, Given]) -> None:
+    for name in SECRETS & given.keys():
+        keep_secret(name, given[name].text)
 
 
 def problem_with(name: str, text: str) -> str | None:

@@ -24,7 +24,7 @@ from trader_cli import __version__
 from trader_cli.commands.options import flag, group
 from trader_cli.core.decimals import MONEY
 from trader_cli.core.errors import MEANING, ExitCode, LedgerError, TraderError, UsageError
-from trader_cli.views.output import Output, OutputClosedError, report, trace
+from trader_cli.views.output import Output, OutputClosedError, report, screened, trace
 
 
 class Entry(NamedTuple):
@@ -46,6 +46,7 @@ COMMANDS = (
     Entry("snapshot", "snapshot:snapshot", "One step", "Value the book at the market and record it."),
     Entry("recover", "recover:recover", "One step", "Find out what became of orders that are not settled."),
     Entry("status", "status:status", "Look", "Where we stand: state, position, equity, next wake-up."),
+    Entry("models", "models:models", "Look", "Which models think, what they cost, until when they exist."),
     Entry("ledger show", "ledger:show", "Look", "The newest cycles, one line each."),
     Entry("ledger tail", "tail:tail", "Look", "The newest cycles, oldest first; -f follows."),
     Entry("ledger trace", "trace:trace", "Look", "Everything about one cycle."),
@@ -171,7 +172,8 @@ def run(argv: Sequence[str] | None = None) -> int:
     decimal.setcontext(MONEY.copy())
     _mend_streams()
     asked = _asked(words)
-    code = _guarded(lambda: _call(words, asked), asked)
+    with screened():
+        code = _guarded(lambda: _call(words, asked), asked)
     return _flushed(code)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 from trader_cli.config import Settings
@@ -15,6 +16,7 @@ from trader_cli.core.limits import margin_pct, smallest_cap
 from trader_cli.core.moments import Moment, span_ms, span_text
 from trader_cli.core.ports import CandleSource
 from trader_cli.phases.desk import Desk, Minds
+from trader_cli.schemas.question import Agent
 from trader_cli.schemas.situation import Limits, TradingState
 from trader_cli.tools.clock import Signals, VirtualClock, wall_now
 from trader_cli.tools.exchanges.paper import PaperExchange
@@ -24,7 +26,11 @@ from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.lock import FileLock
 from trader_cli.tools.markets.recorded import RecordedMarket
 from trader_cli.tools.markets.simulated import SimulatedMarket
+from trader_cli.tools.models.openai import OPENAI_URL, Line, OpenAIModel, Server
+from trader_cli.tools.models.purse import Purse, Tariff
 from trader_cli.tools.models.rules import RulesModel
+from trader_cli.tools.models.shown import ShownModel
+from trader_cli.tools.models.table import dearest, default_model, remarks, spec_of
 from trader_cli.tools.rehearsal import rehearse
 from trader_cli.tools.stopfile import StopFile
 from trader_cli.tools.store import cannot_look, exists, loop_lock_path, make_folder
@@ -56,7 +62,10 @@ class OperatorStop:
 class Bench:
     """How a command wants its desk: rehearsed or real, fast or waiting, and how long to wait for the lock.
 
-    Without `creates`, a ledger that is not there is NotFoundError.
+    Attributes:
+        creates: False: a ledger that is not there is NotFoundError.
+        model, max_cost: one model for all agents in this run, and the most that they may cost in it (USD).
+        shows: nothing is asked; the minds keep the requests that would be sent.
     """
 
     dry_run: bool = False
@@ -64,6 +73,9 @@ class Bench:
     fast: bool = False
     wait_secs: float = 5.0
     signals: Signals | None = None
+    model: str | None = None
+    max_cost: Decimal | None = None
+    shows: bool = False
 
 
 @contextmanager
@@ -147,8 +159,6 @@ def check_available(settings: Settings) -> None:
             f'MODE "{settings.mode}" is not available in this version, which trades on paper only',
             "Set MODE=paper or leave it out.",
         )
-    if settings.agents == "openai":
-        raise ConfigError('AGENTS "openai" is not available in this version', "Set AGENTS=rules or leave it out.")
     if settings.market == "live":
         raise ConfigError(
             'MARKET "live" is not available in this version', "Leave MARKET out, or name a CSV file of candles."
@@ -206,8 +216,18 @@ def limits(settings: Settings, timeframe_ms: int) -> Limits:
 def notices(settings: Settings, desk: Desk) -> list[str]:
     """What an operator should know before the first cycle."""
     said = []
-    if settings.openai_api_key is not None:
-        said.append("OPENAI_API_KEY is set; this version does not use it: the offline rules model decides")
+    today = desk.clock.wall()
+    if desk.minds.host is not None:
+        used = {Agent.PLANNER: desk.minds.planner, Agent.TRADER: desk.minds.trader, Agent.JUDGE: desk.minds.judge}
+        said += remarks({agent: model.name for agent, model in used.items()}, chosen_models(settings), today)
+        said.append(
+            f"prompts with market data, position and limits go to {desk.minds.host}; at most "
+            f"{text(settings.model_budget_usd_per_day)} USD a day (MODEL_BUDGET_USD_PER_DAY)"
+        )
+    elif settings.openai_api_key is not None and settings.agents != "rules":
+        said.append(
+            "--speed fast pays for no model: the offline rules model decides. To pay: --model NAME --max-cost USD"
+        )
     cap = desk.limits.deposit_cap
     if cap is not None:
         try:
@@ -228,19 +248,102 @@ def _desk(settings: Settings, ledger: Ledger, source: CandleSource, bench: Bench
     market = rules(settings.symbol, settings.paper_fee_pct)
     expected = costs(settings.paper_fee_pct, settings.paper_slippage_bps)
     ids = SeededIds("|".join(identity(settings, source).values()))
-    model = RulesModel(ids)
+    stop = operator_stop(settings, bench.signals)
+    minds = _minds(settings, ledger, ids, bench, stop)
     return Desk(
         clock=VirtualClock(
             lambda: ledger.market_time(start), source.timeframe_ms, bench.signals or Signals(), bench.fast
         ),
         ids=ids,
-        minds=Minds(model, model, model),
+        minds=minds,
         exchange=PaperExchange(ledger, source, market, expected, settings.paper_balance_usdt),
         ledger=ledger,
         limits=limits(settings, source.timeframe_ms),
         costs=expected,
-        stop=operator_stop(settings, bench.signals),
+        stop=stop,
         timeframe_ms=source.timeframe_ms,
         ohlcv_limit=settings.ohlcv_limit,
-        batch_ms=BATCH_MS if bench.fast else 0,
+        batch_ms=BATCH_MS if bench.fast and minds.host is None else 0,
     )
+
+
+def _minds(settings: Settings, ledger: Ledger, ids: SeededIds, bench: Bench, stop: OperatorStop) -> Minds:
+    """Who thinks: the offline rules, or models behind a server."""
+    if bench.shows:
+        shown = {agent: ShownModel(name, spec_of(name)) for agent, name in models_in_use(settings, wall_now()).items()}
+        return Minds(
+            shown[Agent.PLANNER], shown[Agent.TRADER], shown[Agent.JUDGE], tool_rounds=settings.trader_tool_rounds
+        )
+    if not pays(settings, bench):
+        rules_model = RulesModel(ids)
+        return Minds(rules_model, rules_model, rules_model)
+    line = Line(server(settings), (bench.signals or Signals()).wait, partial(_halted, stop))
+    purse = Purse(ledger, settings.model_budget_usd_per_day, bench.max_cost)
+    names = models_in_use(settings, wall_now()) if bench.model is None else dict.fromkeys(Agent, bench.model)
+    minds = {
+        agent: OpenAIModel(name, line, purse, spec_of(name), tariff(settings, name)) for agent, name in names.items()
+    }
+    return Minds(
+        minds[Agent.PLANNER],
+        minds[Agent.TRADER],
+        minds[Agent.JUDGE],
+        host=line.server.host,
+        tool_rounds=settings.trader_tool_rounds,
+    )
+
+
+def pays(settings: Settings, bench: Bench = Bench()) -> bool:
+    """Whether models behind a server think. Raises ConfigError where one must and cannot.
+
+    What does not wait would pay as fast as it runs: it needs a model and a limit of its own.
+    """
+    if settings.agents == "rules":
+        return False
+    if settings.openai_api_key is None:
+        if settings.agents == "openai" or bench.model is not None:
+            wants = "AGENTS=openai" if settings.agents == "openai" else "--model"
+            raise ConfigError(f"{wants} needs OPENAI_API_KEY, which is not set", "Set it, or AGENTS=rules (free).")
+        if settings.mode != "paper":
+            raise ConfigError(
+                f"MODE={settings.mode} needs OPENAI_API_KEY, or the offline model by name", "Set it, or AGENTS=rules."
+            )
+        return False
+    return not bench.fast or (bench.model is not None and bench.max_cost is not None)
+
+
+def server(settings: Settings) -> Server:
+    """Where models are asked, and with which key. Raises ConfigError without one."""
+    if settings.openai_api_key is None:
+        raise ConfigError("OPENAI_API_KEY is not set", "Set it, or AGENTS=rules (free).")
+    url = (settings.openai_base_url or OPENAI_URL).rstrip("/")
+    return Server(url, settings.openai_api_key.get_secret_value(), settings.model_timeout_secs)
+
+
+def tariff(settings: Settings, name: str) -> Tariff:
+    """What a model's tokens are reckoned at. One without a price costs the dearest at OpenAI, nothing elsewhere."""
+    spec = spec_of(name)
+    if spec is not None and spec.price is not None:
+        return Tariff(spec.price, known=True)
+    return Tariff(dearest() if settings.openai_base_url is None else None, known=False)
+
+
+def _halted(stop: OperatorStop) -> str | None:
+    """Why no model may be asked any more, if so: a stop, or the end of this run."""
+    state, cause = stop.state()
+    return (cause or state.name) if state is TradingState.HALT else stop.ending()
+
+
+def models_in_use(settings: Settings, today: Moment) -> dict[Agent, str]:
+    """The model of each agent: the setting's, else the default of that day (wall time, ms UTC)."""
+    chosen = chosen_models(settings)
+    return {agent: chosen.get(agent) or default_model(agent, today) for agent in Agent}
+
+
+def chosen_models(settings: Settings) -> dict[Agent, str]:
+    """The models that a setting names, agent by agent."""
+    named = {
+        Agent.PLANNER: settings.openai_model_planner,
+        Agent.TRADER: settings.openai_model_trader,
+        Agent.JUDGE: settings.openai_model_judge,
+    }
+    return {agent: name for agent, name in named.items() if name}

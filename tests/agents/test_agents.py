@@ -152,7 +152,7 @@ def test_hostile_words_are_no_record_and_no_exception_but_a_cause(hostile: Hosti
     assert len(asked.cause) <= 300
     asked.cause.encode("utf-8")
     assert asked.answer.text == hostile.words
-    assert asked.question is question
+    assert asked.rounds[0].question is question
 
 
 @pytest.mark.parametrize("status", ["refused", "incomplete", "failed", "unavailable"])
@@ -352,7 +352,7 @@ def test_the_planner_hears_numbers_of_each_policy_and_the_bounds_of_its_paramete
     assert list(facts["posteriors"]) == [spec.policy_id for spec in CATALOGUE]
     assert facts["posteriors"]["cash"] == {"mean_bp": 0.0, "sd_bp": 20.0, "n": 0}
     assert "fast 3 to 19, default 9; slow " in question.prompt
-    assert all(f"\n{spec.policy_id}: {spec.summary} " in question.prompt for spec in CATALOGUE)
+    assert all(f"\n{spec.policy_id}: {spec.summary}" in question.prompt for spec in CATALOGUE)
     assert facts["secs_to_next_close"] == 300
 
 

@@ -45,7 +45,7 @@ def test_of_a_key_only_the_last_four_characters_show(words: list[str], env_file:
     out, err = capsys.readouterr()
     assert CANARY[:-4] not in out + err
     if words == ["show"]:
-        assert "OPENAI_API_KEY\tset (…k3Qz)\t.env:1\tnot used by this version" in out
+        assert "OPENAI_API_KEY\tset (…k3Qz)\t.env:1\t\n" in out
 
 
 def test_show_as_json_lists_every_setting_with_unset_values_as_null(env_file: Path, capsys: Capture) -> None:
@@ -69,11 +69,15 @@ def test_check_names_every_problem_and_ends_with_3(trader: Trader, tmp_path: Pat
     ]
 
 
-def test_check_says_what_this_version_does_not_use(env_file: Path, capsys: Capture) -> None:
+def test_check_says_what_this_version_does_not_use(
+    env_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setenv("EXCHANGE_ID", "kraken")
     assert run(["config", "check"]) == 0
     out, err = capsys.readouterr()
     assert out.startswith(f"ok    {len(NAMES)} settings, ")
-    assert "Warning: OPENAI_API_KEY is set (.env:1), and this version does not use it" in err
+    assert "Warning: EXCHANGE_ID is set (env), and this version does not use it" in err
+    assert "OPENAI_API_KEY" not in err
 
 
 def test_check_warns_of_a_key_that_others_can_read(env_file: Path, capsys: Capture) -> None:

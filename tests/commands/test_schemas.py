@@ -35,10 +35,20 @@ READS = (
     *("recover --dry-run", "plan --dry-run", "cycle --dry-run", "stop --dry-run"),
     *("ledger stats", "ledger path", "ledger query select+1", "ledger export trades", "ledger export lots"),
     *("ledger export returns", "ledger export decisions", "ledger export cycles -o cycles.csv"),
-    *("config show", "config check", "config example", "--version", "--version -v", "init --env-file x.env"),
+    *("models", "config show", "config check", "config example", "--version", "--version -v", "init --env-file x.env"),
 )
 WRITES = (
-    *("plan", "propose --dry-run", "propose", "judge --dry-run", "judge", "execute --dry-run", "execute", "execute"),
+    *(
+        "plan --show-prompt",
+        "plan",
+        "propose --dry-run",
+        "propose",
+        "judge --dry-run",
+        "judge",
+        "execute --dry-run",
+        "execute",
+        "execute",
+    ),
     *("snapshot --dry-run", "snapshot", "cycle", "loop --cycles 3 --speed fast", "recover"),
     *("stop --reason x", "stop", "status", "cycle", "resume --reason x", "status"),
 )

@@ -19,7 +19,7 @@ from trader_cli.schemas.check import Check
 from trader_cli.tools import chain, migrations
 from trader_cli.tools.store import Store
 
-OBSERVATIONS, FEATURES, REPLIES, VERDICTS, ORDERS, HASHES, TIMES, LOTS, AGREE = (name for name, _ in CHECKS[10:])
+OBSERVATIONS, FEATURES, REPLIES, CALLS, VERDICTS, ORDERS, HASHES, TIMES, LOTS, AGREE = (name for name, _ in CHECKS[10:])
 
 
 @pytest.fixture

@@ -688,7 +688,7 @@ def test_what_a_cycle_returns_is_what_the_ledger_keeps(tmp_path: Path) -> None:
                 (Agent.TRADER, each.proposal),
                 (Agent.JUDGE, each.verdict),
             ):
-                assert ledger.decision_of(each.trace_id, agent) == decision
+                assert ledger.decision_of(each.trace_id, agent) == replace(decision, cost_usd=Decimal(0))
             assert ledger.order_of_trace(each.trace_id) == each.execution.order
             assert ledger.has_snapshot(each.trace_id)
         assert ledger.last_snapshot() == done[-1].snapshot

@@ -41,7 +41,7 @@ def question(situation: Situation, proposal: Proposal, law: Review, trace_id: st
         "position": position_facts(situation),
         **account_facts(situation),
     }
-    return Question(Agent.JUDGE, trace_id, PROMPT, facts, "verdict", WIRE, MAX_OUTPUT_TOKENS)
+    return Question(Agent.JUDGE, trace_id, PROMPT, facts, "verdict", WIRE, MAX_OUTPUT_TOKENS, at=situation.at)
 
 
 def read(document: Any) -> Verdict:

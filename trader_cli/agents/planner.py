@@ -20,8 +20,8 @@ PROMPT = (
     + "within their bounds. Keep the policy that owns the open position, or include cash to leave it.\n"
     + "The policies there are, with low, high and default of each parameter:\n"
     + "".join(
-        f"{spec.policy_id}: {spec.summary} "
-        + "; ".join(f"{p.name} {p.low:g} to {p.high:g}, default {p.default:g}" for p in spec.params).rstrip()
+        f"{spec.policy_id}: {spec.summary}"
+        + "".join(f"; {p.name} {p.low:g} to {p.high:g}, default {p.default:g}" for p in spec.params)
         + "\n"
         for spec in CATALOGUE
     )
@@ -41,7 +41,7 @@ def question(situation: Situation, trace_id: str) -> Question:
             for belief in situation.posteriors
         },
     }
-    return Question(Agent.PLANNER, trace_id, PROMPT, facts, "plan", WIRE, MAX_OUTPUT_TOKENS)
+    return Question(Agent.PLANNER, trace_id, PROMPT, facts, "plan", WIRE, MAX_OUTPUT_TOKENS, at=situation.at)
 
 
 def read(document: Any) -> Plan:

@@ -10,6 +10,8 @@ import json
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from trader_cli.core.redaction import redact
+
 MAX_REPLY_CHARS = 65_536
 MAX_DEPTH = 20
 TEXT_CHARS = 120
@@ -27,7 +29,10 @@ def parse(words: str) -> Any:
     try:
         document = json.loads(words, object_pairs_hook=_object, parse_constant=_constant)
         if "\\u" in words or not words.isascii():
-            json.dumps(document, ensure_ascii=False).encode("utf-8")
+            spelled = json.dumps(document, ensure_ascii=False)
+            spelled.encode("utf-8")
+            if redact(spelled) != spelled:
+                raise UnreadableError("the reply holds something like a key, in disguise")
     except UnreadableError:
         raise
     except UnicodeEncodeError:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+from trader_cli.agents.lookups import TOOLS
 from trader_cli.agents.prompts import PRELUDE, account_facts, market_facts, position_facts
 from trader_cli.agents.reading import UnreadableError, check, cut
 from trader_cli.core.decimals import ZERO, dec, text
@@ -27,8 +28,8 @@ PROMPT = (
 MAX_OUTPUT_TOKENS = 4_000
 
 
-def question(situation: Situation, plan: Plan, trace_id: str) -> Question:
-    """What the trader is asked."""
+def question(situation: Situation, plan: Plan, trace_id: str, may_look_up: bool = False) -> Question:
+    """What the trader is asked; with the tools, if it may look something up first."""
     position = position_facts(situation)
     facts = {
         **market_facts(situation),
@@ -47,7 +48,10 @@ def question(situation: Situation, plan: Plan, trace_id: str) -> Question:
         "room": room(situation, plan),
         **account_facts(situation),
     }
-    return Question(Agent.TRADER, trace_id, PROMPT, facts, "proposal", WIRE, MAX_OUTPUT_TOKENS)
+    tools = TOOLS if may_look_up else ()
+    return Question(
+        Agent.TRADER, trace_id, PROMPT, facts, "proposal", WIRE, MAX_OUTPUT_TOKENS, tools=tools, at=situation.at
+    )
 
 
 def room(situation: Situation, plan: Plan) -> dict[str, Any]:

@@ -1,11 +1,19 @@
-"""Times as people write them on a command line."""
+"""Times, models and amounts as people write them on a command line."""
 
 from __future__ import annotations
 
 import re
+from decimal import Decimal
+from typing import TYPE_CHECKING
 
+from trader_cli.core.decimals import ZERO, dec
 from trader_cli.core.errors import UsageError
 from trader_cli.core.moments import Moment, day_start, parse_iso, span_ms
+
+if TYPE_CHECKING:
+    from trader_cli.config import Settings
+
+MOST_USD = 1_000_000
 
 _LAST = parse_iso("9999-12-31T23:59:59.999Z")
 """The last moment whose text has four digits for its year, as all times in a ledger have."""
@@ -41,3 +49,27 @@ def bound(option: str, words: str | None, now: Moment) -> Moment | None:
         return min(max(0, moment(words, now)), _LAST)
     except UsageError as error:
         raise UsageError(f"{option}: {error.message}", f"Try: {option} 24h") from error
+
+
+def model_name(words: str | None, settings: Settings) -> str | None:
+    """What --model asks for. Raises UsageError for what is no model's name, or where AGENTS=rules was said."""
+    from trader_cli.config import problem_with
+
+    if words is None:
+        return None
+    if (problem := problem_with("OPENAI_MODEL_TRADER", words)) is not None:
+        raise UsageError(problem.replace("OPENAI_MODEL_TRADER", "--model"), "See: trader models")
+    if settings.agents == "rules":
+        raise UsageError("--model asks for a model, AGENTS=rules for none", "Leave one of the two out.")
+    return words
+
+
+def usd(words: str | None) -> Decimal | None:
+    """What --max-cost asks for, in USD. Raises UsageError."""
+    try:
+        amount = None if words is None else dec(words)
+    except ValueError as error:
+        raise UsageError(f"--max-cost {error}", "Try: --max-cost 0.50") from None
+    if amount is not None and not ZERO <= amount <= MOST_USD:
+        raise UsageError(f'--max-cost must be from 0 to {MOST_USD} USD, was "{words}"', "Try: --max-cost 0.50")
+    return amount

@@ -10,8 +10,8 @@ from trader_cli.commands.desks import finish, opening, order_code, signals
 from trader_cli.commands.options import DryRun, Globals, command
 from trader_cli.core.errors import ExitCode, NotFoundError
 from trader_cli.core.moments import Moment, iso
+from trader_cli.phases.cycle import MEND_MODELS, due_at
 from trader_cli.phases.cycle import cycle as run_cycle
-from trader_cli.phases.cycle import due_at
 from trader_cli.schemas.cycle import Cycle
 from trader_cli.schemas.order import OrderState
 from trader_cli.tools.clock import wall_now
@@ -47,11 +47,15 @@ def cycle(g: Globals, if_due: IfDue = False, wait: Wait = 0.0, dry_run: DryRun =
 
 
 def cycle_code(g: Globals, came: Cycle) -> ExitCode:
-    """10 when this cycle's order is unknown or an older one needs a human, 5 when the exchange was out of reach."""
+    """10 when this cycle's order is unknown or an older one needs a human, 3 when settings keep a model from
+    answering, 5 when the exchange or a model was out of reach."""
     human = next((order for order in came.unsettled if order.state is OrderState.NEEDS_HUMAN), None)
     code = order_code(g, came.execution.order or human)
+    if code is ExitCode.OK and came.misconfigured is not None:
+        g.out.warn(f"{came.misconfigured}. The safe answer was recorded. {MEND_MODELS}")
+        return ExitCode.CONFIG
     if code is ExitCode.OK and came.upstream is not None:
-        g.out.warn(f"{came.upstream}. The cycle was recorded as OBSERVE.")
+        g.out.warn(f"{came.upstream}. The safe answer was recorded.")
         return ExitCode.UPSTREAM
     return code
 

@@ -11,6 +11,7 @@ from typing import Any
 from trader_cli.commands.options import Globals
 from trader_cli.core.errors import ExitCode, NotFoundError, OrderUnknownError, UsageError
 from trader_cli.core.moments import iso
+from trader_cli.phases.cycle import MEND_MODELS
 from trader_cli.phases.desk import Desk
 from trader_cli.phases.recover import recover
 from trader_cli.schemas.decision import Decision
@@ -20,9 +21,10 @@ from trader_cli.schemas.planner import Plan
 from trader_cli.schemas.question import Agent
 from trader_cli.schemas.trader import Proposal
 from trader_cli.tools.clock import Signals
+from trader_cli.tools.models.shown import ShownModel
 from trader_cli.tools.queries import full_trace_id
 from trader_cli.views.steps import question_lines
-from trader_cli.wiring import Bench, at_desk, notices
+from trader_cli.wiring import Bench, at_desk, notices, pays
 
 DRY_RUN_SAID = "Dry run: nothing was written."
 
@@ -31,9 +33,12 @@ _WORD = {Agent.PLANNER: "plan", Agent.TRADER: "proposal", Agent.JUDGE: "verdict"
 
 
 @contextmanager
-def step_desk(g: Globals, dry_run: bool, creates: bool = False) -> Iterator[Desk]:
-    """A desk with the lock held and every earlier order looked after. Signals end after the step."""
-    bench = Bench(dry_run=dry_run, creates=creates, signals=signals(g))
+def step_desk(g: Globals, dry_run: bool, creates: bool = False, shows: bool = False) -> Iterator[Desk]:
+    """A desk with the lock held and every earlier order looked after. Signals end after the step.
+
+    With `shows`, no model is asked and nothing is written: the minds keep the request that would be sent.
+    """
+    bench = Bench(dry_run=dry_run or shows, creates=creates, signals=signals(g), shows=shows)
     with at_desk(g.settings(), bench) as desk:
         recover(desk)
         yield desk
@@ -55,10 +60,7 @@ def say_notices(g: Globals, desk: Desk) -> None:
 def opening(desk: Desk) -> str:
     """What is traded where by whom: so that nobody takes a made-up price for a real one."""
     pinned = desk.ledger.identity()
-    return (
-        f"{pinned['mode']} {pinned['symbol']} {pinned['timeframe']} | {pinned['market']} | "
-        f"models {desk.minds.planner.name}"
-    )
+    return f"{pinned['mode']} {pinned['symbol']} {pinned['timeframe']} | {pinned['market']} | models {desk.minds.about}"
 
 
 def finish(g: Globals, dry_run: bool, following: str | None = None) -> None:
@@ -78,8 +80,32 @@ def with_question(
     return {**document, "question": question}, [*lines, *question_lines(question, cause)]
 
 
+def print_prompt(g: Globals, desk: Desk, agent: Agent, made: Decision[Any]) -> ExitCode:
+    """Print the request that `made` would have asked with: the bare body, or a document around it with --json."""
+    mind = {Agent.PLANNER: desk.minds.planner, Agent.TRADER: desk.minds.trader, Agent.JUDGE: desk.minds.judge}[agent]
+    request = mind.request if isinstance(mind, ShownModel) else None
+    cause = None if request is not None else made.cause or "the law decides alone"
+    g.out.record(
+        {"schema": "trader.prompt/1", "agent": agent.value, "request": request, "cause": cause},
+        [] if request is None else json.dumps(request, indent=2).splitlines(),
+    )
+    if request is None:
+        g.out.warn(f"No request would be made: {cause}")
+        return ExitCode.NOT_FOUND
+    g.out.say("Nothing was sent and nothing was written.")
+    if not pays(g.settings()):
+        g.out.say("With these settings the offline rules model answers instead, and nothing is ever sent.")
+    return ExitCode.OK
+
+
 def step_code(g: Globals, made: Decision[Any]) -> ExitCode:
-    """5, with a warning, when what a step needed could not be reached; it was recorded as its safe answer."""
+    """5, with a warning, when what a step needed could not be reached, 3 when only other settings can mend it.
+
+    It was recorded as its safe answer.
+    """
+    if made.misconfigured is not None:
+        g.out.warn(f"{made.misconfigured}. The safe answer was recorded. {MEND_MODELS}")
+        return ExitCode.CONFIG
     if made.upstream is None:
         return ExitCode.OK
     g.out.warn(f"{made.upstream}. The safe answer was recorded.")

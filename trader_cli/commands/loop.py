@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from trader_cli.commands.arguments import moment
+from trader_cli.commands.arguments import model_name, moment, usd
 from trader_cli.commands.cycle import cycle_code
 from trader_cli.commands.desks import finish, opening, say_notices, signals
 from trader_cli.commands.options import DryRun, Globals, command
@@ -30,18 +30,43 @@ Speed = Annotated[
 ]
 
 
+Model = Annotated[
+    str | None,
+    typer.Option("--model", metavar="NAME", help="One model for all three agents in this run. See: trader models"),
+]
+MaxCost = Annotated[
+    str | None,
+    typer.Option("--max-cost", metavar="USD", help="The most that models may cost in this run; then HOLD."),
+]
+
+
 @command
 def loop(
-    g: Globals, cycles: Cycles = None, until: Until = None, speed: Speed = "real", dry_run: DryRun = False
+    g: Globals,
+    cycles: Cycles = None,
+    until: Until = None,
+    speed: Speed = "real",
+    model: Model = None,
+    max_cost: MaxCost = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Run cycles, asleep until each plan's wake-up. Ctrl-C or SIGTERM ends it after the step in hand.
 
-    A recorded market ends the loop with success when its file ends.
+    A recorded market ends the loop with success when its file ends. With --speed fast the offline rules decide,
+    unless both --model and --max-cost are given: nothing pays by accident.
 
     Example: trader loop --cycles 12 --speed fast
     """
     settings = g.settings()
-    bench = Bench(dry_run=dry_run, fast=speed == "fast", signals=signals(g))
+    bench = Bench(
+        dry_run=dry_run,
+        fast=speed == "fast",
+        signals=signals(g),
+        model=model_name(model, settings),
+        max_cost=usd(max_cost),
+    )
+    if bench.fast and (bench.model is None) != (bench.max_cost is None):
+        raise UsageError("--speed fast pays for models only with both --model and --max-cost", "Give both, or neither.")
     with loop_lock(settings, dry_run), open_desk(settings, bench) as desk:
         end = None if until is None else _end(until, desk.clock.now())
         _opening(g, desk)

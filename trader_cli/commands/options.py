@@ -33,6 +33,12 @@ MOST_ROWS = 1_000_000_000
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show what would happen; write nothing, send nothing.", metavar="")
 ]
+ShowPrompt = Annotated[
+    bool,
+    typer.Option(
+        "--show-prompt", help="Print the exact request to the model; send nothing, write nothing.", metavar=""
+    ),
+]
 Rows = Annotated[int, typer.Option("-n", "--rows", help="How many rows; 0 for all.", min=0, max=MOST_ROWS, metavar="N")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is recorded.", metavar="TEXT")]
 TraceId = Annotated[

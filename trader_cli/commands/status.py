@@ -10,6 +10,7 @@ from trader_cli.commands.options import Globals, command
 from trader_cli.core.limits import in_force
 from trader_cli.core.moments import iso
 from trader_cli.phases.cycle import due_at
+from trader_cli.phases.record import FAILING
 from trader_cli.tools.clock import wall_now
 from trader_cli.tools.queries import cycle_count
 from trader_cli.views.status import short_line, status_lines
@@ -33,7 +34,9 @@ def status(g: Globals, short: Short = False) -> None:
         plan, taken, due = ledger.newest_plan(), ledger.last_snapshot(), due_at(ledger)
         waiting = ledger.open_orders()
         count = cycle_count(ledger)
-    now = wall_now()
+        failing, failure = ledger.failing()
+        now = wall_now()
+        spent = ledger.spent_on(now)
     document = {
         "schema": "trader.status/1",
         "ledger": str(settings.db_path),
@@ -49,6 +52,11 @@ def status(g: Globals, short: Short = False) -> None:
         "next_due_wall_at": None if due is None else iso(due),
         "next_due_secs": None if due is None else (due - now) // 1000,
         "is_due": due is None or now >= due,
+        "models_failing_cycles": failing,
+        "models_failing": failing >= FAILING,
+        "models_failure": failure,
+        "model_cost_today_usd": spent,
+        "model_budget_usd_per_day": settings.model_budget_usd_per_day,
         "unsettled_orders": [order.intent.client_order_id for order in waiting],
         "equity": None if taken is None else taken.equity,
         "quote": None if taken is None else taken.book.quote,

@@ -1,4 +1,4 @@
-"""The checks that every window of candles passes before a decision may see it.
+"""The checks that every window of candles passes before a decision may see it, and its bars on a longer timeframe.
 
 A clean window takes one quick test of whole columns. Any other is gone through bar by bar and each fault
 is named: nothing is repaired, filled in or dropped in silence.
@@ -12,7 +12,7 @@ from decimal import Decimal, localcontext
 from itertools import groupby, pairwise
 from operator import eq, le
 
-from trader_cli.core.decimals import MONEY, ZERO, mul
+from trader_cli.core.decimals import MONEY, ZERO, add, mul
 from trader_cli.core.moments import Moment, iso
 from trader_cli.schemas.market import Candle, CandleBatch, Defect, Window
 
@@ -48,6 +48,21 @@ def examine(batch: CandleBatch, timeframe_ms: int, now: Moment, limit: int, befo
     age_ms = now - sound[-1].opened_at - timeframe_ms if sound else None
     found = [*_lacks(len(rows), len(sound), limit), *_stale(age_ms, timeframe_ms), *faults]
     return Window(batch.source, timeframe_ms, sound, _shortened(found), price, age_ms)
+
+
+def resample(candles: Candles, timeframe_ms: int, longer_ms: int) -> Candles:
+    """Sound, ascending bars of `timeframe_ms` as bars of `longer_ms`, a multiple of it, on the grid of the epoch.
+
+    A group that lacks a bar, as the one that is still forming does, is left out: nothing is seen before it is over.
+    """
+    groups = groupby(candles, key=lambda bar: bar.opened_at // longer_ms)
+    whole = longer_ms // timeframe_ms
+    return tuple(_joined(bars) for bars in (tuple(group) for _, group in groups) if len(bars) == whole)
+
+
+def _joined(bars: Candles) -> Candle:
+    stamps, opens, highs, lows, closes, volumes = zip(*bars, strict=True)
+    return Candle(stamps[0], opens[0], max(highs), min(lows), closes[-1], add(*volumes))
 
 
 def _follows(rows: Candles, before: Window, timeframe_ms: int, now: Moment, limit: int) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from trader_cli.core.redaction import redact
+
 
 def storable(words: str) -> str:
-    """Hostile text as SQLite can keep it: NUL and lone surrogates become visible escapes."""
-    return words.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")
+    """Hostile text as SQLite can keep it: NUL and lone surrogates become visible escapes, no secret is in it."""
+    return redact(words.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00"))

@@ -1,4 +1,4 @@
-"""Indicators: pure functions over floats, oldest first.
+"""Indicators: pure functions over floats, oldest first, and the features of a window that are made of them.
 
 What is undefined is None, never NaN or infinity: too few values, a value that is not
 finite, a price that is not positive where a return is taken. Sums go through
@@ -11,8 +11,38 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+from trader_cli.schemas.market import Features, Window
+
 NOISE = 1e-12
 """A deviation of log returns below this is rounding of doubles, not movement: it counts as zero."""
+DIGITS = 10
+"""Significant digits of a feature: what every platform's `log` agrees on, so that JSON and hashes are equal."""
+UNDEFINED = Features(None, None, None, None, None, None, None, None)
+"""What a window with defects says: nothing."""
+
+
+def features(window: Window) -> Features:
+    """RSI(14), MA(20), average volume and the regime features of `window`; units in `Features`.
+
+    A window with defects has no features; neither has anything undefined (a flat series has no RSI).
+    """
+    if window.defects:
+        return UNDEFINED
+    closes = window.closes
+    volumes = [float(candle.volume) for candle in window.candles[-20:]]
+    volume_avg = sma(volumes, 20)
+    returns = log_returns(closes, 96)
+    volatility = stdev(returns, 48)
+    return Features(
+        rsi=_rounded(rsi(closes)),
+        ma20=_rounded(sma(closes, 20)),
+        volume_avg=_rounded(volume_avg),
+        volatility=_rounded(volatility),
+        trend=_rounded(trend(closes, volatility)),
+        drawdown=_rounded(drawdown(closes)),
+        volume_ratio=_rounded(ratio(volumes[-1], volume_avg) if volumes else None),
+        volatility_ratio=_rounded(ratio(stdev(returns, 12), stdev(returns, 96))),
+    )
 
 
 def rsi(closes: Sequence[float], period: int = 14) -> float | None:
@@ -103,6 +133,10 @@ def ratio(numerator: float | None, denominator: float | None) -> float | None:
     if numerator is None or denominator is None:
         return None
     return _quotient(numerator, denominator)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.{DIGITS}g}")
 
 
 def _finite(values: Sequence[float]) -> bool:

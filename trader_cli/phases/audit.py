@@ -5,6 +5,7 @@ Checks of rows against rows are in tools; here are those that need the agents' r
 
 from __future__ import annotations
 
+from trader_cli.phases.audit_calls import calls
 from trader_cli.phases.audit_law import orders, verdicts
 from trader_cli.phases.audit_replies import replies
 from trader_cli.schemas.check import Check
@@ -17,6 +18,7 @@ CHECKS: tuple[tuple[str, Look], ...] = (
     ("observations", verification_seen.observations),
     ("features", verification_seen.features),
     ("replies", replies),
+    ("model calls and their cost", calls),
     ("verdicts obey the law", verdicts),
     ("orders keep the limits", orders),
     ("prompts and terms", verification_seals.hashes),

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from trader_cli.agents import planner, trader
 from trader_cli.agents.ask import Asked, ask
+from trader_cli.agents.lookups import lookup
+from trader_cli.schemas.market import Window
 from trader_cli.schemas.planner import Plan
 from trader_cli.schemas.question import Agent, Answer, Question
 from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.verification import Count, Problems
 from trader_cli.tools.verification_replies import Stood, stood
+
+NOTHING_SEEN = Window("", 60_000, (), (), None, None)
 
 
 class Recorded:
@@ -29,8 +34,13 @@ class Recorded:
 
 
 def read_again(agent: Agent, answer: Answer, read: Any) -> Asked[Any]:
-    """A recorded answer through the agent's reader: a record, or why it cannot be used."""
-    return ask(Recorded(answer), Question(agent, "", "", {}, "", {}, 0), read)
+    """A recorded answer through the agent's reader: a record, or why it cannot be used.
+
+    Of the rounds with a model it was the last, so calls in it were refused: for what they were, or for coming too late.
+    """
+    might_call = answer.request is not None and answer.request.get("tool_choice") == "auto"
+    question = Question(agent, "", "", {}, "", {}, 0)
+    return ask(Recorded(answer), question, read, partial(lookup, NOTHING_SEEN), 1 if might_call else 0)
 
 
 def replies(ledger: Ledger, count: Count) -> Problems:

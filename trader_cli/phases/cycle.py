@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from trader_cli.core.errors import (
     BusyError,
+    ConfigError,
     MarketEndedError,
     OrderUnknownError,
     RefusedError,
@@ -27,6 +28,9 @@ from trader_cli.tools.ledger import Ledger
 
 LOCK_WAIT_SECS = 30.0
 """How long a loop lets a single step of another process finish before its own cycle."""
+
+MEND_MODELS = "Check OPENAI_API_KEY, OPENAI_MODEL_* and OPENAI_BASE_URL; see: trader models"
+"""What to do when a model's server refuses a key, a model's name or a request."""
 
 RETRY_SECS = 30
 """How long a loop waits after a cycle that could not reach the exchange."""
@@ -53,7 +57,8 @@ def cycle(desk: Desk) -> Cycle:
     except UpstreamError as error:
         upstream = upstream or error.message
     upstream = upstream or planned.upstream or proposed.upstream or judged.upstream
-    return Cycle(trace_id, unsettled, upstream, planned, proposed, judged, done, taken)
+    wrong = planned.misconfigured or proposed.misconfigured or judged.misconfigured
+    return Cycle(trace_id, unsettled, upstream, wrong, planned, proposed, judged, done, taken)
 
 
 def due_at(ledger: Ledger) -> Moment | None:
@@ -85,6 +90,8 @@ def loop(
             yield came
             if isinstance(came, MarketEndedError):
                 return
+            if isinstance(came, Cycle) and came.misconfigured is not None:
+                raise ConfigError(f"{came.misconfigured}. The loop ends here", MEND_MODELS)
             done += 1
         failed = isinstance(came, TraderError) or came.upstream is not None
         if failed and not desk.clock.sleep_until(desk.clock.wall() + RETRY_SECS * 1000):

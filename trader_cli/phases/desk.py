@@ -30,11 +30,25 @@ class StopSign(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Minds:
-    """Which model answers for which agent."""
+    """Which model answers for which agent.
+
+    Attributes:
+        host: where they are asked; None for a model in this program.
+        tool_rounds: how often the trader's may look something up in one cycle.
+    """
 
     planner: Model
     trader: Model
     judge: Model
+    host: str | None = None
+    tool_rounds: int = 0
+
+    @property
+    def about(self) -> str:
+        """Their names in the order of the agents, each once where all are one, and where they are asked."""
+        names = [self.planner.name, self.trader.name, self.judge.name]
+        said = names[0] if len(set(names)) == 1 else "/".join(names)
+        return said if self.host is None else f"{said} at {self.host}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trader_cli.agents import planner
 from trader_cli.agents.ask import ask
+from trader_cli.core.hostile import storable
 from trader_cli.phases.desk import Desk, observe, situation
 from trader_cli.phases.record import Decided, record
 from trader_cli.schemas.decision import Decision
@@ -26,12 +27,12 @@ def plan(desk: Desk, trace_id: str) -> Decision[Plan]:
 
 
 def no_question(where: Situation) -> str | None:
-    """Why no model is asked in this situation, if so."""
+    """Why no model is asked in this situation, if so; in words that can be kept as they are."""
     if where.state is TradingState.HALT:
-        return f"stopped: {where.stop_cause}"
+        return storable(f"stopped: {where.stop_cause}")
     if where.open_orders:
         return f"order {where.open_orders[0]} is not settled"
     if where.observation.window.defects:
         first = where.observation.window.defects[0]
-        return f"{first.kind}: {first.detail}"
+        return storable(f"{first.kind}: {first.detail}")
     return None

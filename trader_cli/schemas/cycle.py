@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 from trader_cli.schemas.book import Snapshot
 from trader_cli.schemas.decision import Decision
@@ -28,14 +29,26 @@ class Cycle:
     Attributes:
         unsettled: orders of earlier traces that keep new ones away.
         upstream: what could not be reached, if anything; the cycle was recorded as OBSERVE then.
+        misconfigured: what only other settings can mend, if a model said so.
         snapshot: None when there was no price to mark the book to.
     """
 
     trace_id: str
     unsettled: tuple[Order, ...]
     upstream: str | None
+    misconfigured: str | None
     plan: Decision[Plan]
     proposal: Decision[Proposal]
     verdict: Decision[Verdict]
     execution: Execution
     snapshot: Snapshot | None
+
+    @property
+    def fallback(self) -> Decision[Plan] | Decision[Proposal] | Decision[Verdict] | None:
+        """The step that a model gave no usable answer for; a trace has one at most."""
+        return next((one for one in (self.plan, self.proposal, self.verdict) if one.is_fallback), None)
+
+    @property
+    def cost_usd(self) -> Decimal:
+        """What its models cost."""
+        return self.plan.cost_usd + self.proposal.cost_usd + self.verdict.cost_usd

@@ -8,6 +8,9 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+FALLBACK = "fallback"
+"""The source of a safe answer that stands in the place of one a model failed to give."""
+
 OPERATOR = "operator"
 """The source of a decision that a person made: a flatten. It passes a stop, and nothing else that binds a SELL."""
 
@@ -61,6 +64,8 @@ class Decision(Generic[T]):
         wake_at: for plans, when the next cycle is due.
         review: for verdicts, the law's word.
         upstream: what could not be reached while it was made; said once, not kept.
+        misconfigured: what only other settings can mend (a model's key or name); said once, not kept.
+        cost_usd: what models cost for it; said once, for `model_calls` keeps it.
     """
 
     id: int
@@ -78,3 +83,10 @@ class Decision(Generic[T]):
     review: Review | None
     model_call_id: int | None = None
     upstream: str | None = None
+    misconfigured: str | None = None
+    cost_usd: Decimal = Decimal(0)
+
+    @property
+    def is_fallback(self) -> bool:
+        """Whether nobody decided this: a model gave no usable answer."""
+        return self.source == FALLBACK

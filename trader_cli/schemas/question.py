@@ -7,6 +7,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from trader_cli.schemas.tool import Tool, ToolCall
+
 
 class Agent(StrEnum):
     """The three minds, as the ledger names them."""
@@ -14,6 +16,21 @@ class Agent(StrEnum):
     PLANNER = "PLANNER"
     TRADER = "TRADER"
     JUDGE = "JUDGE"
+
+
+OK = "ok"
+UNREACHED = frozenset({"unavailable", "quota"})
+"""Statuses of a model that could not be reached: exit 5."""
+MISCONFIGURED = frozenset({"denied", "unknown_model", "invalid_request"})
+"""Statuses that only other settings can mend (a key, a model's name, a server): exit 3."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One round of tools: the model's own items as it sent them, and what its calls got, by call id."""
+
+    items: tuple[dict[str, Any], ...]
+    outputs: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +42,10 @@ class Question:
         facts: what code computed for this question; JSON values only, money as strings.
         schema_name, schema: the strict wire form the answer must have.
         max_output_tokens: ceiling of what the answer may cost.
+        tools: what the model may look up before it answers; nothing with a side effect.
+        turns: what it has looked up already.
+        may_call: whether it may look up more.
+        at: market time, ms UTC.
     """
 
     agent: Agent
@@ -34,28 +55,48 @@ class Question:
     schema_name: str
     schema: dict[str, Any]
     max_output_tokens: int
+    tools: tuple[Tool, ...] = ()
+    turns: tuple[Turn, ...] = ()
+    may_call: bool = False
+    at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens and cost of one answer; None where the server did not say."""
+    """Tokens and cost of one answer; None where the server did not say.
+
+    Attributes:
+        cost_basis: what the cost rests on: `usage` (tokens at a price), `worst case` (it may have been billed, and
+            nobody knows for how many tokens), `not billed`, `unpriced` (the price is not known), None for an
+            offline model.
+        price: USD per million tokens the cost was reckoned with, as the ledger keeps it.
+    """
 
     input_tokens: int | None = None
     cached_tokens: int | None = None
     output_tokens: int | None = None
     reasoning_tokens: int | None = None
     cost_usd: Decimal = Decimal(0)
+    cost_basis: str | None = None
+    price: dict[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back, unread.
+    """What came back of one request, unread.
 
     Attributes:
-        status: `ok`, or why there is no usable text (`refused`, `incomplete`, `failed`, `unavailable`).
+        status: `ok`, or why there is no usable text: `refused`, `incomplete`, `failed`, `empty`, `malformed`,
+            `stopped`, `over_budget`, one of UNREACHED or of MISCONFIGURED.
         text: the raw reply; None when there was none.
         error: what went wrong, for a person.
         source: what the ledger calls a decision of this model: `openai` or `rules`.
+        calls: what the model wants to look up before it answers.
+        items: its own output, to be handed back with what the calls get.
+        request: how it was asked beyond the question (effort, temperature …); None for an offline model.
+        body_sha256: of the body as it came.
+        reserve_id: the row that held its worst cost back.
+        earlier: the attempts at the same request that failed before this one.
     """
 
     model: str
@@ -67,3 +108,9 @@ class Answer:
     request_id: str | None = None
     error: str | None = None
     source: str = "openai"
+    calls: tuple[ToolCall, ...] = ()
+    items: tuple[dict[str, Any], ...] = ()
+    request: dict[str, Any] | None = None
+    body_sha256: str | None = None
+    reserve_id: int | None = None
+    earlier: tuple[Answer, ...] = ()

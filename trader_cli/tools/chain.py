@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from typing import cast
 
 from trader_cli.core import audit
-from trader_cli.tools.migrations import CHAINED
 
 Row = dict[str, audit.Value]
 Columns = Mapping[str, tuple[str, ...]]
@@ -60,7 +59,7 @@ def broken_links(db: sqlite3.Connection, columns: Columns, ledger_id: str, since
     """What does not fit from link `since` on: rows changed, missing or without a link, links changed or missing."""
     since = max(1, since)
     last = db.execute("SELECT coalesce(max(seq), 0) FROM audit_chain").fetchone()[0]
-    walkers = {table: _Walker(rows_since(db, table, columns[table], since), last) for table in CHAINED}
+    walkers = {table: _Walker(rows_since(db, table, columns[table], since), last) for table in columns}
     row = db.execute("SELECT hash FROM audit_chain WHERE seq = ?", (since - 1,)).fetchone()
     prev, expected = str(row[0]) if row else audit.GENESIS, since
     columns_of_link = ("seq", "wall_ts", "rows", "rows_sha256", "marks_json", "prev_hash", "hash")
@@ -69,9 +68,9 @@ def broken_links(db: sqlite3.Connection, columns: Columns, ledger_id: str, since
     ):
         link: Row = dict(zip(columns_of_link, values, strict=True))
         seq = int(values[0])
-        rows = {table: list(walkers[table].take(seq)) for table in CHAINED}
+        rows = {table: list(walkers[table].take(seq)) for table in columns}
         hashes = {table: [audit.row_hash(table, one) for one in found] for table, found in rows.items()}
-        flat = [one for table in CHAINED for one in hashes[table]]
+        flat = [one for table in columns for one in hashes[table]]
         if seq != expected:
             yield f"link {expected} is missing"
         elif link["prev_hash"] != prev:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from trader_cli.core.errors import LedgerError, TraderError, UsageError
+from trader_cli.core.redaction import redact
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
 
@@ -71,7 +72,7 @@ def _write(path: Path, pieces: Iterable[str], replace: bool = True) -> int:
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         with os.fdopen(os.open(fresh, flags, 0o600), "wb") as file:
-            size = sum(file.write(piece.encode("utf-8", "backslashreplace")) for piece in pieces)
+            size = sum(file.write(redact(piece).encode("utf-8", "backslashreplace")) for piece in pieces)
             file.flush()
             os.fsync(file.fileno())
         if replace:

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trader_cli.core import accounting
-from trader_cli.core.audit import text_sha256
-from trader_cli.core.decimals import dec, text
+from trader_cli.core.decimals import ZERO, dec, text
 from trader_cli.core.errors import ConfigError, NotFoundError
 from trader_cli.core.hostile import storable
 from trader_cli.core.moments import Moment, day_start, iso, parse_iso
@@ -25,10 +24,11 @@ from trader_cli.schemas.judge import Verdict
 from trader_cli.schemas.market import Candle, Costs, Defect, Features, Market, Observation, Window
 from trader_cli.schemas.order import Side
 from trader_cli.schemas.planner import Plan
-from trader_cli.schemas.question import Agent, Answer, Question
+from trader_cli.schemas.question import Agent
 from trader_cli.schemas.situation import History, Limits, Owner, TradingState
 from trader_cli.schemas.trader import Proposal
 from trader_cli.tools import chain
+from trader_cli.tools.calls import CallStore
 from trader_cli.tools.orders import OrderStore, missing
 from trader_cli.tools.rows import (
     DECISIONS,
@@ -58,18 +58,16 @@ class _Bar(NamedTuple):
     line: bytes
 
 
-class Ledger(OrderStore):
+class Ledger(CallStore, OrderStore):
     """A store that knows what its rows mean."""
 
     def __init__(self, db: Any, path: Path | None, wall: Callable[[], Moment]) -> None:
         self._bars: dict[Moment, _Bar] = {}
         self._observation: Observation | None = None
-        self._prompts: set[str] = set()
         self._newest: dict[Agent, Decision[Any] | None] = {}
         self._terms: tuple[Market, Costs, Limits, str] | None = None
         self._lines: list[bytes] = []
         self._day: tuple[Moment, Decimal] | None = None
-        self._questions: dict[tuple[int, str], tuple[Any, str, str]] = {}
         super().__init__(db, path, wall)
 
     def forget(self) -> None:
@@ -77,7 +75,6 @@ class Ledger(OrderStore):
         super().forget()
         self._bars = {}
         self._observation = None
-        self._prompts = set()
         self._day = None
         self._newest = {}
         self._terms = None
@@ -105,7 +102,7 @@ class Ledger(OrderStore):
         self, tx: Transaction, kind: str, content: dict[str, Any], at: Moment, trace_id: str | None = None
     ) -> int:
         """Something that happened: DEPOSIT, STATE, NOT_SENT, ERROR, NOTICE …"""
-        return tx.insert("events", ts_utc=iso(at), trace_id=trace_id, kind=kind, data_json=dumps(content))
+        return tx.insert("events", ts_utc=iso(at), trace_id=trace_id, kind=kind, data_json=storable(dumps(content)))
 
     def last_event(self, kind: str) -> tuple[Moment, dict[str, Any]] | None:
         """The newest event of a kind, with its market time."""
@@ -146,7 +143,9 @@ class Ledger(OrderStore):
             price=None if window.price is None else text(window.price),
             age_ms=window.age_ms,
             features_json=dumps({name: getattr(seen.features, name) for name in seen.features.__slots__}),
-            defects_json=dumps([{"kind": d.kind, "detail": d.detail, "at": d.at} for d in window.defects]),
+            defects_json=storable(dumps([{"kind": d.kind, "detail": d.detail, "at": d.at} for d in window.defects]))
+            if window.defects
+            else "[]",
             balance_quote=None if seen.quote_balance is None else text(seen.quote_balance),
             balance_base=None if seen.base_balance is None else text(seen.base_balance),
         )
@@ -221,40 +220,6 @@ class Ledger(OrderStore):
 
     # --- decisions ---------------------------------------------------------------------------
 
-    def log_call(self, tx: Transaction, question: Question, answer: Answer, at: Moment) -> tuple[int, str]:
-        """A model's answer with the question's facts; returns its id and the prompt's hash."""
-        schema_json, sha256 = self._asked(question)
-        if sha256 not in self._prompts:
-            if not self.db.execute("SELECT 1 FROM prompts WHERE sha256 = ?", (sha256,)).fetchone():
-                tx.insert(
-                    "prompts", sha256=sha256, agent=question.agent.value, prompt=question.prompt,
-                    schema_json=schema_json,
-                )  # fmt: skip
-            self._prompts.add(sha256)
-        usage = answer.usage
-        row_id = tx.insert(
-            "model_calls",
-            ts_utc=iso(at),
-            trace_id=question.trace_id,
-            agent=question.agent.value,
-            model=storable(answer.model),
-            attempt=answer.attempt,
-            prompt_sha256=sha256,
-            facts_json=dumps(question.facts),
-            max_output_tokens=question.max_output_tokens,
-            status=answer.status,
-            reply=None if answer.text is None else storable(answer.text),
-            error=None if answer.error is None else storable(answer.error),
-            input_tokens=usage.input_tokens,
-            cached_tokens=usage.cached_tokens,
-            output_tokens=usage.output_tokens,
-            reasoning_tokens=usage.reasoning_tokens,
-            cost_usd=text(usage.cost_usd),
-            latency_ms=answer.latency_ms,
-            request_id=None if answer.request_id is None else storable(answer.request_id),
-        )
-        return row_id, sha256
-
     def log_terms(self, tx: Transaction, market: Market, costs: Costs, limits: Limits) -> str:
         """The trading rules, costs and limits a decision was made under, once each; returns their hash."""
         known = self._terms
@@ -265,14 +230,6 @@ class Ledger(OrderStore):
             tx.insert("terms", sha256=sha256, terms_json=terms_json)
         self._terms = market, costs, limits, sha256
         return sha256
-
-    def _asked(self, question: Question) -> tuple[str, str]:
-        """A question's schema as JSON, and the hash of its prompt with it; the same few, again and again."""
-        key = id(question.schema), question.prompt
-        if key not in self._questions:
-            schema_json = dumps(question.schema)
-            self._questions[key] = question.schema, schema_json, text_sha256(question.prompt + "\n" + schema_json)
-        return self._questions[key][1:]
 
     def last_market(self) -> Market | None:
         """The trading rules of the newest decision."""
@@ -302,7 +259,8 @@ class Ledger(OrderStore):
             wake_at=None if decision.wake_at is None else iso(decision.wake_at),
         )
         made = replace(decision, id=row_id, wall_at=parse_iso(tx.wall_ts))
-        self._newest[agent] = made if made.upstream is None else replace(made, upstream=None)
+        said_once = made.upstream is not None or made.misconfigured is not None or made.cost_usd != ZERO
+        self._newest[agent] = replace(made, upstream=None, misconfigured=None, cost_usd=ZERO) if said_once else made
         return made
 
     def decision(self, row_id: int) -> tuple[Agent, Decision[Any]]:

@@ -24,6 +24,7 @@ CHAINED = (
     "terms",
     "candles",
     "observations",
+    "model_reserves",
     "model_calls",
     "decisions",
     "orders",
@@ -35,6 +36,9 @@ CHAINED = (
     "memory",
 )
 """Tables whose rows are in the audit chain, parents before children. The order is part of the hash."""
+
+_LATER = {"model_reserves": 3}
+"""Chained tables that a later step than the first makes, and which."""
 
 _OURS = "wall_ts TEXT NOT NULL, link INTEGER NOT NULL"
 
@@ -308,7 +312,8 @@ def m001_initial(db: sqlite3.Connection) -> None:
         if statement.strip():
             db.execute(statement)
     for table in CHAINED:
-        _insert_only(db, table, "id")
+        if table not in _LATER:
+            _insert_only(db, table, "id")
     _insert_only(db, "audit_chain", "seq")
 
 
@@ -406,6 +411,42 @@ def m002_views(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
+_MINDS = f"""
+CREATE TABLE model_reserves (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  ts_utc TEXT NOT NULL,
+  trace_id TEXT NOT NULL,
+  agent TEXT NOT NULL CHECK(agent IN ('PLANNER','TRADER','JUDGE')),
+  model TEXT NOT NULL,
+  amount_usd TEXT NOT NULL,
+  {_OURS}
+) STRICT;
+ALTER TABLE prompts ADD COLUMN tools_json TEXT CHECK(tools_json IS NULL OR json_valid(tools_json));
+ALTER TABLE model_calls ADD COLUMN round INTEGER;
+ALTER TABLE model_calls ADD COLUMN request_json TEXT CHECK(request_json IS NULL OR json_valid(request_json));
+ALTER TABLE model_calls ADD COLUMN tools_json TEXT CHECK(tools_json IS NULL OR json_valid(tools_json));
+ALTER TABLE model_calls ADD COLUMN body_sha256 TEXT;
+ALTER TABLE model_calls ADD COLUMN cost_basis TEXT;
+ALTER TABLE model_calls ADD COLUMN price_json TEXT CHECK(price_json IS NULL OR json_valid(price_json));
+ALTER TABLE model_calls ADD COLUMN reserve_id INTEGER REFERENCES model_reserves(id);
+CREATE INDEX model_reserves_by_wall ON model_reserves(wall_ts);
+CREATE INDEX model_reserves_by_trace ON model_reserves(trace_id);
+CREATE INDEX model_calls_by_reserve ON model_calls(reserve_id) WHERE reserve_id IS NOT NULL
+"""
+"""What a model over the network needs: its worst cost held back before the call, and how it was asked.
+
+`round` counts the rounds of tools (NULL: the first); `tools_json` holds a reply's calls and what they got.
+"""
+
+
+@step
+def m003_minds(db: sqlite3.Connection) -> None:
+    """Room for models over the network. Rows that are there stay as they are, and so do their hashes."""
+    for statement in _MINDS.split(";"):
+        db.execute(statement)
+    _insert_only(db, "model_reserves", "id")
+
+
 def strange(db: sqlite3.Connection, triggers_only: bool = False) -> Iterator[str]:
     """What of a ledger's tables, indexes and triggers is not as the steps it has had make it.
 
@@ -440,6 +481,12 @@ def _shape(steps: int) -> dict[str, str]:
 def version(db: sqlite3.Connection) -> int:
     """How many steps this ledger has."""
     return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def tables(db: sqlite3.Connection) -> tuple[str, ...]:
+    """The chained tables that a ledger with the steps it has had must have."""
+    steps = version(db)
+    return tuple(table for table in CHAINED if steps >= _LATER.get(table, 0))
 
 
 def check_version(db: sqlite3.Connection) -> None:

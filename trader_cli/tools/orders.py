@@ -12,6 +12,7 @@ from typing import Any
 from trader_cli.core import accounting
 from trader_cli.core.decimals import add, dec, text
 from trader_cli.core.errors import LedgerError, NotFoundError
+from trader_cli.core.hostile import storable
 from trader_cli.core.moments import Moment, iso, parse_iso
 from trader_cli.schemas.decision import Review
 from trader_cli.schemas.order import SETTLED, Fill, Intent, Order, OrderState, Outcome, Side
@@ -109,7 +110,7 @@ class OrderStore(Store):
             from_state=None if before is None else before.value,
             state=state.value,
             exchange_order_id=exchange_order_id,
-            evidence_json=dumps(evidence),
+            evidence_json=storable(dumps(evidence)),
         )
 
     def _log_fill(self, tx: Transaction, client_order_id: str, fill: Fill) -> None:

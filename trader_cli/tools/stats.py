@@ -8,12 +8,11 @@ from typing import Any
 from trader_cli.core.decimals import ZERO, add, dec, mul
 from trader_cli.schemas.question import Agent
 from trader_cli.tools.ledger import Ledger
-from trader_cli.tools.migrations import CHAINED
 
 
 def stats(ledger: Ledger) -> dict[str, Any]:
     """Figures by name. Rows of a table are its highest id, for no row is ever deleted; money in USD as Decimal."""
-    rows = {table: _one(ledger, f"SELECT coalesce(max(id), 0) FROM {table}") for table in CHAINED}
+    rows = {table: _one(ledger, f"SELECT coalesce(max(id), 0) FROM {table}") for table in ledger.tables}
     rows["audit_chain"] = _one(ledger, "SELECT coalesce(max(seq), 0) FROM audit_chain")
     agents = {
         agent.value: _one(ledger, "SELECT count(*) FROM decisions WHERE agent = ?", agent.value) for agent in Agent

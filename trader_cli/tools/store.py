@@ -107,7 +107,7 @@ class Store:
         self._inode: tuple[int, int] | None = None
         self._tail: tuple[int, str] = (0, audit.GENESIS)
         self._columns = {
-            table: tuple(row[1] for row in db.execute(f"PRAGMA table_info({table})")) for table in migrations.CHAINED
+            table: tuple(row[1] for row in db.execute(f"PRAGMA table_info({table})")) for table in migrations.tables(db)
         }
         self._inserts: Inserts = {
             table: (f"INSERT INTO {table} ({','.join(names)}) VALUES ({','.join('?' * len(names))})", names)
@@ -276,6 +276,19 @@ class Store:
             yield
         finally:
             self.db.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The chained tables this ledger has: one of an older schema lacks some."""
+        return tuple(self._columns)
+
+    def has(self, table: str, column: str) -> bool:
+        """Whether a chained table of this ledger has a column."""
+        return column in self._columns.get(table, ())
+
+    def wall(self) -> Moment:
+        """What a clock on the wall shows, ms UTC."""
+        return self._wall()
 
     @property
     def next_link(self) -> int:

@@ -42,6 +42,7 @@ Problems = Iterator[str]
 _MONEY = {
     "candles": ("open", "high", "low", "close", "volume"),
     "observations": ("price", "balance_quote", "balance_base"),
+    "model_reserves": ("amount_usd",),
     "model_calls": ("cost_usd",),
     "orders": ("qty", "worst_price", "reserved_quote"),
     "paper_orders": ("balance_quote", "balance_base"),
@@ -118,7 +119,7 @@ def _run(ledger: Ledger, count: Count, name: str, look: Look) -> Check:
 def content_sha256(ledger: Ledger) -> str:
     """The hash of everything but wall time, the chain and the ledger's own id: equal for equal runs."""
     total = hashlib.sha256()
-    for table in migrations.CHAINED:
+    for table in ledger.tables:
         for row in ledger.rows_since(table, 0):
             if table == "meta" and row["key"] == "ledger_id":
                 continue
@@ -142,7 +143,7 @@ def _integrity(ledger: Ledger, count: Count) -> Problems:
 
 
 def _foreign_keys(ledger: Ledger, count: Count) -> Problems:
-    for table in migrations.CHAINED:
+    for table in ledger.tables:
         count.seen += int(ledger.db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
     for table, row_id, parent, _ in ledger.db.execute("PRAGMA foreign_key_check"):
         yield f"{table} {row_id} names a row of {parent} that is not there"
@@ -153,7 +154,7 @@ def _structure(ledger: Ledger, count: Count) -> Problems:
     count.seen = int(ledger.db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
     yield from migrations.strange(ledger.db)
     counted = dict(ledger.db.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
-    for table in migrations.CHAINED:
+    for table in ledger.tables:
         newest = ledger.db.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0]
         if newest != counted.get(table, 0):
             yield f"{table} ends at {newest}, it was written up to {counted.get(table, 0)}"
@@ -162,7 +163,7 @@ def _structure(ledger: Ledger, count: Count) -> Problems:
 def _chain(ledger: Ledger, count: Count) -> Problems:
     count.seen = int(ledger.db.execute("SELECT count(*) FROM audit_chain").fetchone()[0])
     there = {name for (name,) in ledger.db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    gone = [table for table in migrations.CHAINED if table not in there]
+    gone = [table for table in ledger.tables if table not in there]
     yield from (f"{table} is missing, so its links cannot be checked" for table in gone)
     if not gone:
         yield from ledger.broken_links()
@@ -170,6 +171,8 @@ def _chain(ledger: Ledger, count: Count) -> Problems:
 
 def _money(ledger: Ledger, count: Count) -> Problems:
     for table, columns in _MONEY.items():
+        if table not in ledger.tables:
+            continue
         for row in ledger.db.execute(f"SELECT id, {','.join(columns)} FROM {table}"):
             count.seen += 1
             for column, value in zip(columns, row[1:], strict=True):

@@ -10,7 +10,7 @@ from trader_cli.core.moments import iso, parse_iso
 from trader_cli.schemas.book import Book
 from trader_cli.schemas.lot import Lot
 from trader_cli.schemas.order import Side
-from trader_cli.tools import migrations
+from trader_cli.tools.calls import prompt_sha256
 from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.rows import FILLS, read_fill
 from trader_cli.tools.verification import Count, Problems
@@ -20,11 +20,12 @@ _TIMES = ("ts_utc", "wall_ts", "opened_at", "first_at", "last_at", "wake_at")
 
 def hashes(ledger: Ledger, count: Count) -> Problems:
     """Prompts and terms under their hashes, and each decision under the prompt of its model's answer."""
-    for row_id, sha256, prompt, schema_json in ledger.db.execute(
-        "SELECT id, sha256, prompt, schema_json FROM prompts ORDER BY id"
+    tools = "tools_json" if ledger.has("prompts", "tools_json") else "NULL"
+    for row_id, sha256, *words in ledger.db.execute(
+        f"SELECT id, sha256, prompt, schema_json, {tools} FROM prompts ORDER BY id"
     ):
         count.seen += 1
-        if (now := text_sha256(prompt + "\n" + schema_json)) != sha256:
+        if (now := prompt_sha256(*words)) != sha256:
             yield f"prompt {row_id}: sha256 is {sha256[:12]}, its words make it {now[:12]}"
     for row_id, sha256, terms_json in ledger.db.execute("SELECT id, sha256, terms_json FROM terms ORDER BY id"):
         count.seen += 1
@@ -46,7 +47,7 @@ def hashes(ledger: Ledger, count: Count) -> Problems:
 
 def times(ledger: Ledger, count: Count) -> Problems:
     """Every time as the ledger writes it, in UTC; and links that ascend with the ids."""
-    for table in migrations.CHAINED:
+    for table in ledger.tables:
         columns = {row[1] for row in ledger.db.execute(f"PRAGMA table_info({table})")}
         if not columns:
             yield f"{table} is missing"

@@ -42,6 +42,8 @@ def cycle_cells(came: Cycle) -> tuple[str, ...]:
     why = (came.plan.cause if observing else None) or said.hypothesis
     if said.action != "HOLD" and order is None:
         why = came.execution.reason or why
+    if came.fallback is not None:
+        why = f"FALLBACK {came.fallback.cause}"
     verdict = "-" if said.action == "HOLD" else came.verdict.payload.decision
     equity = "-" if came.snapshot is None else text(came.snapshot.equity)
     return iso(came.plan.at), came.trace_id, action, verdict, _fill(came), equity, why
@@ -74,6 +76,9 @@ def cycle_document(came: Cycle, dry_run: bool) -> dict[str, Any]:
         "dry_run": dry_run,
         "trading": "blocked" if came.unsettled else "open",
         "upstream": came.upstream,
+        "misconfigured": came.misconfigured,
+        "fallback": None if came.fallback is None else came.fallback.cause,
+        "cost_usd": text(came.cost_usd),
         "unsettled": [order_document(order) for order in came.unsettled],
         "plan": plan_document(came.plan, None, dry_run),
         "proposal": proposal_document(came.proposal, None, dry_run),

@@ -1,7 +1,8 @@
 """The only place that prints: records on stdout (a table, tab-separated text or JSON), words for people on stderr.
 
 Text from a model, an exchange or a file is hostile: control characters are made visible, and
-nothing is ever parsed as Rich markup. A closed stdout or stderr never crashes a command.
+nothing is ever parsed as Rich markup. Whatever leaves is free of secrets: `redact` stands at the last door
+of each stream, and before anything that cuts or folds a text. A closed stdout or stderr never crashes a command.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ import shutil
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass, fields, is_dataclass
 from decimal import Decimal
 from itertools import chain
 from pathlib import PurePath
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from trader_cli.core import decimals
 from trader_cli.core.errors import TraderError
+from trader_cli.core.redaction import redact
 
 
 class OutputClosedError(Exception):
@@ -57,7 +59,9 @@ class Column:
 
 
 def clean(text: str) -> str:
-    r"""Make what does not print visible: ESC becomes `\x1b`, a bidi override `\u202e`, a newline `\x0a`."""
+    r"""Make what does not print visible: ESC becomes `\x1b`, a bidi override `\u202e`, a newline `\x0a`. No secret
+    is left in it: whoever shows only a part of a text takes it from here."""
+    text = redact(text)
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else _escape(ord(char)) for char in text)
@@ -295,15 +299,42 @@ def trace(text: str) -> None:
 def write(text: str) -> None:
     """Write to stdout and flush. Raises OSError (BrokenPipeError when nobody reads)."""
     if sys.stdout is not None and not sys.stdout.closed:
-        sys.stdout.write(text)
+        sys.stdout.write(redact(text))
         sys.stdout.flush()
 
 
 def _to_stderr(text: str) -> None:
     if sys.stderr is not None:
         with suppress(OSError, ValueError):
-            sys.stderr.write(text)
+            sys.stderr.write(redact(text))
             sys.stderr.flush()
+
+
+class _Screen:
+    """A stream like another, but for the secrets in what is written to it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(redact(text))
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def screened() -> Iterator[None]:
+    """Take secrets out of what others write on stderr: a library's log line or warning, Python's own last words."""
+    if sys.stderr is None:
+        yield
+        return
+    with redirect_stderr(cast(TextIO, _Screen(sys.stderr))):
+        yield
 
 
 def _isatty(stream: TextIO | None) -> bool:
@@ -313,7 +344,9 @@ def _isatty(stream: TextIO | None) -> bool:
 def _brief(column: Column, value: Any) -> str:
     if value is None:
         return "-"
-    return clean(column.brief(value)) if column.brief else cell(value)
+    if column.brief is None:
+        return cell(value)
+    return clean(column.brief(redact(value) if isinstance(value, str) else value))
 
 
 def _array(schema: str, key: str, rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
@@ -361,7 +394,7 @@ def _money(value: Decimal) -> str:
 
 def as_json(doc: Any) -> str:
     """A document for a file: as `--json` prints it, on many lines."""
-    return json.dumps(doc, default=_jsonable, allow_nan=False, indent=2) + "\n"
+    return redact(json.dumps(doc, default=_jsonable, allow_nan=False, indent=2)) + "\n"
 
 
 def _dumps(doc: Any) -> str:

@@ -18,10 +18,16 @@ def status_lines(status: dict[str, Any]) -> list[str]:
     cause = f": {status['cause']}" if status["cause"] else ""
     lines = [f"{state}{cause}  {status['mode']} {status['symbol']}  {status['market']}  {status['ledger']}"]
     lines += [f"UNSETTLED order {key}: trader recover" for key in status["unsettled_orders"]]
+    if status["models_failing_cycles"]:
+        lines.append(_failing(status))
     if not status["cycles"]:
         return [*lines, "No cycles yet. Make one: trader cycle"]
     due = "now" if status["is_due"] else f"{status['next_due_wall_at']} (on the wall)"
-    time = [f"cycles    {status['cycles']}, last {status['last_cycle_at']} (market time)", f"next due  {due}"]
+    models = []
+    if status["model_cost_today_usd"]:
+        spent, budget = brief(status["model_cost_today_usd"]), text(status["model_budget_usd_per_day"])
+        models = [f"models    {spent} of {budget} USD spent today"]
+    time = [*models, f"cycles    {status['cycles']}, last {status['last_cycle_at']} (market time)", f"next due  {due}"]
     if status["equity"] is None:
         return [*lines, *time]
     base, _, quote = str(status["symbol"]).partition("/")
@@ -32,10 +38,20 @@ def status_lines(status: dict[str, Any]) -> list[str]:
     return [*lines, *time]
 
 
+def _failing(status: dict[str, Any]) -> str:
+    """That the newest cycles were no decisions of a model, and why."""
+    cycles = status["models_failing_cycles"]
+    if status["models_failing"]:
+        return f"MODELS FAILING for {cycles} cycles, nothing is bought: {status['models_failure']}"
+    return f"FALLBACK in the last {'cycle' if cycles == 1 else f'{cycles} cycles'}: {status['models_failure']}"
+
+
 def short_line(status: dict[str, Any]) -> str:
     """One line of at most 80 columns for a status bar: state, equity, gain, position, next cycle."""
     state = "BLOCKED" if status["unsettled_orders"] else status["state"]
     words = [state if status["mode"] is not None else "NEW"]
+    if status["models_failing"]:
+        words.append("MODELS FAILING")
     if status["equity"] is not None:
         base = str(status["symbol"]).partition("/")[0]
         words += [f"{status['equity']:.2f}", f"{_gain_pct(status):+.2f}%", f"{brief(status['base'])} {base}"]

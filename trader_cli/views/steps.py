@@ -61,6 +61,7 @@ def _decision(kind: str, decision: Decision[Any], dry_run: bool) -> dict[str, An
         "dry_run": dry_run,
         "source": decision.source,
         "cause": decision.cause,
+        "cost_usd": text(decision.cost_usd),
         "observation_id": decision.observation_id,
         "prompt_sha256": decision.prompt_sha256,
         kind: decision.payload.payload(),
@@ -281,7 +282,8 @@ def _drift(value: Decimal | None) -> str:
 
 
 def _head(what: str, decision: Decision[Any]) -> str:
-    return f"{what} {short(decision.trace_id)}  {iso(decision.at)}  #{decision.id} by {decision.source}"
+    cost = f"  ${text(decision.cost_usd)}" if decision.cost_usd else ""
+    return f"{what} {short(decision.trace_id)}  {iso(decision.at)}  #{decision.id} by {decision.source}{cost}"
 
 
 def _market_line(seen: Observation | None) -> list[str]:

@@ -1,0 +1,290 @@
+"""A model behind the Responses API, through the SDK: bounded attempts, deadlines that hold, errors by their class.
+
+The SDK carries bytes and names errors. Retries, redirects and deadlines are ours, and the body is read by `replies`.
+It is loaded at the first request: what never asks a model does not pay for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import queue
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from trader_cli.core.errors import ConfigError
+from trader_cli.core.hostile import storable
+from trader_cli.schemas.model import ModelSpec
+from trader_cli.schemas.question import OK, Answer, Question
+from trader_cli.tools.models import replies, requests
+from trader_cli.tools.models.purse import OverBudgetError, Purse, Tariff
+from trader_cli.tools.rows import dumps
+
+T = TypeVar("T")
+
+OPENAI_URL = "https://api.openai.com/v1"
+ATTEMPTS = 3
+BACKOFF_SECS, MOST_BACKOFF_SECS = 0.5, 8.0
+MOST_BODY_BYTES = 4_000_000
+CYCLE_SECS = 60
+"""For how long all models of one cycle may be waited for; longer only where one answer may take longer."""
+
+_FATAL_CODES = {
+    "insufficient_quota": "quota",
+    "credit_balance_exhausted": "quota",
+    "billing_hard_limit_reached": "quota",
+    "billing_not_active": "quota",
+    "model_not_found": "unknown_model",
+    "invalid_api_key": "denied",
+    "invalid_prompt": "refused",
+    "content_policy_violation": "refused",
+}
+_FATAL_STATUSES = {400: "invalid_request", 401: "denied", 403: "denied", 404: "unknown_model", 422: "invalid_request"}
+_RETRIED_STATUSES = frozenset({408, 409, 429})
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where models are asked.
+
+    Attributes:
+        url: of the API, without a slash at its end.
+        key: sent as a bearer token to this host and no other.
+        timeout_secs: the longest wait for one answer.
+    """
+
+    url: str
+    key: str
+    timeout_secs: int
+
+    @property
+    def host(self) -> str:
+        """The host's name, and its port where one is named."""
+        return urlsplit(self.url).netloc
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is this machine: no proxy stands between."""
+        name = urlsplit(self.url).hostname or ""
+        return name in ("localhost", "::1") or name.startswith("127.")
+
+
+class Line:
+    """The connection to a server, shared by all models behind it, and the time a cycle has left for them.
+
+    `pause` waits so many seconds and is False when the run is about to end; `halted` says why nothing more may be
+    asked, if so.
+    """
+
+    def __init__(
+        self, server: Server, pause: Callable[[float], bool], halted: Callable[[], str | None] = lambda: None
+    ) -> None:
+        self.server = server
+        self.pause = pause
+        self.halted = halted
+        self._client: Any = None
+        self._trace = ""
+        self._spent = 0.0
+
+    def left(self, trace_id: str) -> float:
+        """Seconds that a trace's models may still take."""
+        if trace_id != self._trace:
+            self._trace, self._spent = trace_id, 0.0
+        return max(CYCLE_SECS, self.server.timeout_secs) - self._spent
+
+    def took(self, secs: float) -> None:
+        """Count time against the trace that was asked for last."""
+        self._spent += secs
+
+    def client(self) -> Any:
+        """The SDK's client: no retries, no redirects, no proxy to this machine, nothing logged."""
+        if self._client is None:
+            os.environ.pop("OPENAI_LOG", None)  # its debug log would print whole requests, past our redaction
+            import httpx2
+            import openai
+
+            with _named("OPENAI_CUSTOM_HEADERS"):
+                http = httpx2.Client(follow_redirects=False, trust_env=not self.server.is_loopback)
+                self._client = openai.OpenAI(
+                    api_key=self.server.key, base_url=self.server.url, max_retries=0, http_client=http
+                )
+        return self._client
+
+
+@dataclass(frozen=True, slots=True)
+class _Came:
+    """What one attempt brought. `wait`: how long the server asks to wait; `billed` False: it cannot cost anything."""
+
+    reply: replies.Reply
+    request_id: str | None = None
+    body_sha256: str | None = None
+    wait: float | None = None
+    billed: bool | None = None
+
+
+class OpenAIModel:
+    """One model of a server. `spec` is what the table knows of it; None where it does not know it."""
+
+    def __init__(self, name: str, line: Line, purse: Purse, spec: ModelSpec | None, tariff: Tariff) -> None:
+        self.name = name
+        self._line = line
+        self._purse = purse
+        self._spec = spec
+        self._tariff = tariff
+
+    def answer(self, question: Question) -> Answer:
+        """Ask, again where that may help, until an answer, a fatal error, or no time, money or permission is left."""
+        request = requests.body(question, self.name, self._spec)
+        earlier: tuple[Answer, ...] = ()
+        while True:
+            made, came = self._attempt(question, request, len(earlier) + 1)
+            wait = self._wait(question, len(earlier) + 1, came)
+            if wait is None or not self._line.pause(wait):
+                return replace(made, earlier=earlier)
+            self._line.took(wait)
+            earlier = (*earlier, made)
+
+    def _attempt(self, question: Question, request: dict[str, Any], number: int) -> tuple[Answer, _Came | None]:
+        """One request, or why it was not made. Its worst cost is in the ledger before the first byte leaves."""
+        noted = requests.noted(request, self._line.server.host)
+        blank = Answer(self.name, OK, None, attempt=number, request=noted)
+        secs = min(self._line.left(question.trace_id), self._line.server.timeout_secs)
+        if (why := self._line.halted()) is not None:
+            return replace(blank, status="stopped", error=why), None
+        if secs <= 0:
+            return replace(blank, status="unavailable", error="no time is left for models in this cycle"), None
+        try:
+            held = self._purse.hold_back(question, self.name, self._tariff, len(dumps(request)))
+        except OverBudgetError as error:
+            return replace(blank, status="over_budget", error=str(error)), None
+        client = self._line.client()  # made, and its library loaded, before the clock runs
+        began = time.monotonic()
+        came = _send(client, request, secs)
+        took = time.monotonic() - began
+        self._line.took(took)
+        reply = came.reply
+        return replace(
+            blank,
+            status=reply.status,
+            text=reply.text,
+            usage=self._purse.settle(held, self._tariff, reply.usage, came.billed),
+            latency_ms=round(took * 1000),
+            request_id=came.request_id,
+            error=reply.error,
+            calls=reply.calls,
+            items=reply.items,
+            body_sha256=came.body_sha256,
+            reserve_id=held.reserve_id,
+        ), came
+
+    def _wait(self, question: Question, number: int, came: _Came | None) -> float | None:
+        """Seconds before another attempt: as long as the server asks, or twice as long each time; None for no other."""
+        if came is None or not came.reply.again or number >= ATTEMPTS:
+            return None
+        jitter = 0.75 + secrets.randbelow(1000) / 4000
+        wait = min(BACKOFF_SECS * 2 ** (number - 1), MOST_BACKOFF_SECS) * jitter if came.wait is None else came.wait
+        return wait if wait < self._line.left(question.trace_id) else None
+
+
+def _send(client: Any, request: dict[str, Any], secs: float) -> _Came:
+    """One request under a deadline that neither headers nor a body sent byte by byte can pass."""
+    import httpx2
+    import openai
+
+    over = threading.Event()
+    try:
+        return _within(secs, lambda: _fetch(client, request, secs, over))
+    except (TimeoutError, openai.APITimeoutError, httpx2.TimeoutException):
+        over.set()
+        return _Came(_unavailable(f"no answer within {secs:.3g} s"))
+    except openai.APIStatusError as error:
+        return _refused(error)
+    except (openai.APIConnectionError, httpx2.HTTPError) as error:
+        never_sent = isinstance(error.__cause__, httpx2.ConnectError)
+        words = storable(str(error.__cause__ or error)) or type(error).__name__
+        return _Came(_unavailable(f"connection failed: {words}"), billed=False if never_sent else None)
+    except (openai.OpenAIError, ValueError, TypeError) as error:
+        return _Came(replies.Reply("malformed", None, storable(f"{type(error).__name__}: {error}")))
+
+
+def _fetch(client: Any, request: dict[str, Any], secs: float, over: threading.Event) -> _Came:
+    """The body as it comes. Raises what the SDK raises, or TimeoutError when nobody waits any more."""
+    raw = bytearray()
+    with client.responses.with_streaming_response.create(**request, timeout=secs) as response:
+        for chunk in response.iter_bytes():
+            raw += chunk
+            if over.is_set():
+                raise TimeoutError
+            if len(raw) > MOST_BODY_BYTES:
+                return _Came(replies.Reply("malformed", None, f"a body of more than {MOST_BODY_BYTES} bytes"))
+        request_id = response.headers.get("x-request-id")
+    return _Came(replies.read(bytes(raw)), request_id, hashlib.sha256(raw).hexdigest())
+
+
+def _within(secs: float, call: Callable[[], T]) -> T:
+    """What `call` returns or raises, or TimeoutError after `secs`; the thread it is left in ends by itself."""
+    box: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            box.put((call(), None))
+        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+            box.put((None, error))
+
+    threading.Thread(target=run, name="model request", daemon=True).start()
+    try:
+        result, error = box.get(timeout=secs)
+    except queue.Empty:
+        raise TimeoutError from None
+    if error is not None:
+        raise error
+    return result  # type: ignore[return-value]  # without an error it is a T
+
+
+def _refused(error: Any) -> _Came:
+    """An HTTP status that is not 2xx: what it means, and whether to try again. Nothing was billed."""
+    code = str(error.code or error.type or "")
+    status = _FATAL_CODES.get(code) or _FATAL_CODES.get(str(error.type or "")) or _FATAL_STATUSES.get(error.status_code)
+    redirected = 300 <= error.status_code < 400
+    if status is None:
+        status = "invalid_request" if redirected else "unavailable"
+    headers = error.response.headers
+    wait = _retry_after(headers)
+    retried = error.status_code in _RETRIED_STATUSES or error.status_code >= 500
+    again = status == "unavailable" and retried and headers.get("x-should-retry") != "false"
+    body = error.body if isinstance(error.body, dict) else {}
+    said = f"it points to {headers.get('location', 'nowhere')}" if redirected else body.get("message") or error.message
+    asked = "" if wait is None else f"; asks to wait {wait:.3g} s"
+    words = storable(f"HTTP {error.status_code}{f' {code}' if code else ''}: {said}{asked}")[:500]
+    return _Came(replies.Reply(status, None, words, again=again), error.request_id, None, wait, False)
+
+
+def _retry_after(headers: Any) -> float | None:
+    """Seconds the server asks to wait; None when it does not, or not in seconds."""
+    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        with contextlib.suppress(TypeError, ValueError):
+            secs = float(headers.get(name)) * scale
+            if 0 <= secs < float("inf"):
+                return secs
+    return None
+
+
+def _unavailable(why: str) -> replies.Reply:
+    return replies.Reply("unavailable", None, why, again=True)
+
+
+@contextlib.contextmanager
+def _named(name: str) -> Any:
+    """Say which variable of the environment broke the client, if one did."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise ConfigError(
+            f"the model's client cannot be made: {storable(str(error))}", f"Look at {name} and the proxies set here."
+        ) from error
