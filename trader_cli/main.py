@@ -39,6 +39,7 @@ class Entry(NamedTuple):
 COMMANDS = (
     Entry("cycle", "cycle:cycle", "Run", "One whole cycle: recover, plan, propose, judge, execute, snapshot."),
     Entry("loop", "loop:loop", "Run", "Cycle after cycle, asleep until the plan's next wake-up."),
+    Entry("replay", "replay:replay", "Run", "A cycle's decisions again, from recorded answers; asks nothing."),
     Entry("plan", "plan:plan", "One step", "Ask the planner: trade or observe, and with which policies."),
     Entry("propose", "propose:propose", "One step", "Ask the trader for one order under the newest plan."),
     Entry("judge", "judge:judge", "One step", "Hold the newest proposal against the law and the judge."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from decimal import Decimal
@@ -116,6 +116,12 @@ def open_reader(settings: Settings) -> Iterator[Ledger]:
             yield ledger
     finally:
         ledger.close()
+
+
+def rewinding(settings: Settings) -> Callable[[int], Ledger]:
+    """How to get the ledger as it stood before a link: a copy in memory of what a phase could read of it."""
+    path = ledger_path(settings)
+    return lambda link: rehearse(path, wall_now, link)
 
 
 def loop_lock(settings: Settings, dry_run: bool) -> AbstractContextManager[object]:

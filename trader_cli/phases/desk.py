@@ -113,25 +113,36 @@ def situation(desk: Desk, seen: Observation, now: Moment, market: Market | None 
 
     Inside a transaction the exchange is not asked: hand over the `market` that was read before.
     """
-    market = market or desk.market()
-    state, cause = desk.state()
-    book = desk.ledger.book(market.base, market.quote)
-    waiting = desk.ledger.open_orders()
+    terms = market or desk.market(), desk.costs, desk.limits
+    return standing(desk.ledger, seen, now, terms, desk.state())
+
+
+def standing(
+    ledger: Ledger,
+    seen: Observation,
+    now: Moment,
+    terms: tuple[Market, Costs, Limits],
+    state: tuple[TradingState, str | None],
+) -> Situation:
+    """What a ledger makes of a moment: under these terms, in this trading state and for this cause."""
+    market, costs, limits = terms
+    book = ledger.book(market.base, market.quote)
+    waiting = ledger.open_orders()
     return Situation(
         at=now,
-        timeframe_ms=desk.timeframe_ms,
+        timeframe_ms=seen.window.timeframe_ms,
         market=market,
-        costs=desk.costs,
-        limits=desk.limits,
+        costs=costs,
+        limits=limits,
         observation=seen,
         book=book,
-        owner=desk.ledger.owner() if book.base > ZERO else None,
-        state=state,
-        stop_cause=cause,
+        owner=ledger.owner() if book.base > ZERO else None,
+        state=state[0],
+        stop_cause=state[1],
         open_orders=tuple(order.intent.client_order_id for order in waiting),
         reserved=add(*(order.intent.reserved_quote for order in waiting)),
-        history=desk.ledger.history(now),
-        posteriors=read_posteriors(desk.ledger, now),
+        history=ledger.history(now),
+        posteriors=read_posteriors(ledger, now),
     )
 
 

@@ -9,12 +9,13 @@ from trader_cli.agents.ask import Asked, ask
 from trader_cli.agents.reading import cut
 from trader_cli.core.decimals import ZERO
 from trader_cli.core.limits import Case, review
-from trader_cli.phases.desk import Desk, seen_by, situation
+from trader_cli.phases.desk import Desk, Minds, seen_by, situation
 from trader_cli.phases.record import Decided, record
 from trader_cli.schemas.decision import Decision, Review
 from trader_cli.schemas.judge import Verdict
 from trader_cli.schemas.planner import Plan
 from trader_cli.schemas.question import Agent
+from trader_cli.schemas.situation import Situation
 from trader_cli.schemas.trader import Proposal
 
 MAX_VIOLATIONS = 4
@@ -25,27 +26,27 @@ def judge(desk: Desk, plan: Decision[Plan], proposal: Decision[Proposal]) -> Dec
     """The proposal's one verdict. What the law refuses, no model is asked about."""
     if done := desk.ledger.verdict_of(proposal.id):
         return done
-    case = case_of(desk, plan, proposal)
+    return record(desk, decide(desk.minds, case_of(desk, plan, proposal), proposal))
+
+
+def decide(minds: Minds, case: Case, proposal: Decision[Proposal]) -> Decided:
+    """The verdict on a case: the law, the judge if something is left to allow, the law again. Nothing is written."""
     law = first = review(case)
     asked = None
     if law.allowed > ZERO:
-        asked = ask(
-            desk.minds.judge, mind.question(case.situation, proposal.payload, law, proposal.trace_id), mind.read
-        )
+        question = mind.question(case.situation, proposal.payload, law, proposal.trace_id)
+        asked = ask(minds.judge, question, mind.read)
         law = lowered(case, law, asked)
-    return record(
-        desk,
-        Decided(
-            Agent.JUDGE,
-            proposal.trace_id,
-            case.situation,
-            payload=ruled(case, first, law, asked),
-            asked=asked,
-            cause=asked.cause if asked else None,
-            proposal_id=proposal.id,
-            review=law,
-            by_law=asked is not None and asked.record is None and not case.is_buy,
-        ),
+    return Decided(
+        Agent.JUDGE,
+        proposal.trace_id,
+        case.situation,
+        payload=ruled(case, first, law, asked),
+        asked=asked,
+        cause=asked.cause if asked else None,
+        proposal_id=proposal.id,
+        review=law,
+        by_law=asked is not None and asked.record is None and not case.is_buy,
     )
 
 
@@ -81,5 +82,10 @@ def case_of(desk: Desk, plan: Decision[Plan], proposal: Decision[Proposal]) -> C
     """The proposal before the law, at the price its trader saw."""
     now = desk.clock.now()
     seen = seen_by(desk, proposal.observation_id, proposal.trace_id, now)
-    price = seen.window.price or ZERO
-    return Case(situation(desk, seen, now), plan.payload, proposal.payload, price, price)
+    return case_in(situation(desk, seen, now), plan, proposal)
+
+
+def case_in(where: Situation, plan: Decision[Plan], proposal: Decision[Proposal]) -> Case:
+    """The proposal before the law in a situation, at the price that was seen there."""
+    price = where.observation.window.price or ZERO
+    return Case(where, plan.payload, proposal.payload, price, price)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from trader_cli.agents import planner
 from trader_cli.agents.ask import ask
 from trader_cli.core.hostile import storable
-from trader_cli.phases.desk import Desk, observe, situation
+from trader_cli.phases.desk import Desk, Minds, observe, situation
 from trader_cli.phases.record import Decided, record
 from trader_cli.schemas.decision import Decision
 from trader_cli.schemas.planner import Plan
@@ -16,14 +16,18 @@ from trader_cli.schemas.situation import Situation, TradingState
 def plan(desk: Desk, trace_id: str) -> Decision[Plan]:
     """Begin a trace. A stop, an unsettled order or a bad window give OBSERVE without asking a model."""
     now = desk.clock.now()
-    where = situation(desk, observe(desk, trace_id, now), now)
+    return record(desk, decide(desk.minds, situation(desk, observe(desk, trace_id, now), now), trace_id))
+
+
+def decide(minds: Minds, where: Situation, trace_id: str) -> Decided:
+    """What to plan in a situation. Nothing is written: a replay decides again with recorded minds."""
     cause = no_question(where)
     asked = None
     if cause is None:
-        asked = ask(desk.minds.planner, planner.question(where, trace_id), planner.read)
+        asked = ask(minds.planner, planner.question(where, trace_id), planner.read)
         cause = asked.cause
     chosen = (asked.record if asked else None) or planner.observe(where)
-    return record(desk, Decided(Agent.PLANNER, trace_id, where, chosen, asked, cause))
+    return Decided(Agent.PLANNER, trace_id, where, chosen, asked, cause)
 
 
 def no_question(where: Situation) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from trader_cli.agents import trader
-from trader_cli.agents.ask import Asked, ask
+from trader_cli.agents.ask import ask
 from trader_cli.agents.lookups import lookup
 from trader_cli.phases.desk import Desk, Minds, seen_by, situation
 from trader_cli.phases.plan import no_question
@@ -23,17 +23,17 @@ def propose(desk: Desk, plan: Decision[Plan]) -> Decision[Proposal]:
         return done
     now = desk.clock.now()
     where = situation(desk, seen_by(desk, plan.observation_id, plan.trace_id, now), now)
+    return record(desk, decide(desk.minds, where, plan))
+
+
+def decide(minds: Minds, where: Situation, plan: Decision[Plan]) -> Decided:
+    """What to propose in a situation, after as many rounds of tools as the trader may have. Nothing is written."""
     cause = no_question(where) or (None if plan.payload.mode == "TRADE" else plan.cause or "the plan is OBSERVE")
     asked = None
     if cause is None:
-        asked = ask_trader(desk.minds, where, plan.payload, plan.trace_id)
+        rounds = minds.tool_rounds
+        question = trader.question(where, plan.payload, plan.trace_id, may_look_up=rounds > 0)
+        asked = ask(minds.trader, question, trader.read, partial(lookup, where.observation.window), rounds)
         cause = asked.cause
     chosen = (asked.record if asked else None) or trader.hold(plan.payload, cause or "")
-    return record(desk, Decided(Agent.TRADER, plan.trace_id, where, chosen, asked, cause, plan_id=plan.id))
-
-
-def ask_trader(minds: Minds, where: Situation, plan: Plan, trace_id: str) -> Asked[Proposal]:
-    """The trader's word, after as many rounds of tools as it may have; they serve the window it was told of."""
-    rounds = minds.tool_rounds
-    question = trader.question(where, plan, trace_id, may_look_up=rounds > 0)
-    return ask(minds.trader, question, trader.read, partial(lookup, where.observation.window), rounds)
+    return Decided(Agent.TRADER, plan.trace_id, where, chosen, asked, cause, plan_id=plan.id)

@@ -56,7 +56,7 @@ def record(desk: Desk, decided: Decided) -> Decision[Any]:
             trace_id=decided.trace_id,
             at=where.at,
             wall_at=0,
-            source="law" if decided.by_law else _source(asked),
+            source=source(decided),
             cause=decided.cause,
             payload=payload,
             plan_id=decided.plan_id,
@@ -93,8 +93,9 @@ def _tell_of_failing(desk: Desk, tx: Transaction, made: Decision[Any]) -> None:
         desk.ledger.log_event(tx, "ERROR", {"code": MODELS_FAILING, "reason": reason}, made.at, made.trace_id)
 
 
-def _source(asked: Asked[Any] | None) -> str:
+def source(decided: Decided) -> str:
     """Who decided: a model, the law without one, or the fallback after a model failed."""
-    if asked is None:
+    asked = decided.asked
+    if asked is None or decided.by_law:
         return "law"
     return FALLBACK if asked.record is None else asked.answer.source
