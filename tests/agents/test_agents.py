@@ -351,7 +351,7 @@ def test_the_planner_hears_numbers_of_each_policy_and_the_bounds_of_its_paramete
     facts = question.facts
     assert list(facts["posteriors"]) == [spec.policy_id for spec in CATALOGUE]
     assert facts["posteriors"]["cash"] == {"mean_bp": 0.0, "sd_bp": 20.0, "n": 0}
-    assert "fast 3 to 19, default 9; slow " in question.prompt
+    assert "; fast 9; slow 34\n" in question.prompt
     assert all(f"\n{spec.policy_id}: {spec.summary}" in question.prompt for spec in CATALOGUE)
     assert facts["secs_to_next_close"] == 300
 
@@ -390,11 +390,15 @@ def test_what_the_trader_hears_is_what_the_law_then_allows(action: str) -> None:
     assert review(case(action, one_more, book=HELD)).allowed == Decimal(most)
 
 
-def test_the_judge_hears_the_whole_law_and_the_proposal() -> None:
+def test_the_judge_hears_what_the_law_allows_and_which_rules_lowered_it() -> None:
     facts = asked(Agent.JUDGE, where()).facts
     assert (facts["law"]["allowed_qty"], facts["law"]["min_qty"]) == ("0.001", "0.00012")
-    assert [rule["name"] for rule in facts["law"]["rules"]] == [ruling.name for ruling in review(case()).rulings]
+    assert (facts["law"]["passed"], facts["law"]["lowered_by"]) == (len(review(case()).rulings), [])
     assert facts["proposal"]["qty"] == "0.001"
+    much = case(qty="100")
+    law = judge.question(much.situation, much.proposal, review(much), "t").facts["law"]
+    assert [rule["name"] for rule in law["lowered_by"]] == list(review(much).violations) != []
+    assert all(rule["limit"] and rule["value"] for rule in law["lowered_by"])
 
 
 def test_the_least_of_a_sale_is_not_the_least_of_a_buy() -> None:

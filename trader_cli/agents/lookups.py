@@ -40,14 +40,13 @@ _TIMEFRAME = {"type": "string", "enum": list(TIMEFRAMES)}
 TOOLS: tuple[Tool, ...] = (
     Tool(
         "get_ohlcv",
-        "The newest closed candles of the same window the facts come from, oldest first, as rows of opened_at, open, "
-        "high, low, close, volume (in base). Timeframes that are multiples of timeframe_secs, made of complete groups.",
+        "The newest closed candles of the facts' own window, oldest first: opened_at, open, high, low, close, volume. "
+        "Timeframes are multiples of timeframe_secs.",
         _strict(timeframe=_TIMEFRAME, limit={"type": "integer", "minimum": 1, "maximum": MOST_BARS}),
     ),
     Tool(
         "compute_indicators",
-        "RSI(14), MA(20), average volume and the regime features of the same window on a timeframe that is a multiple "
-        "of timeframe_secs; null where there are too few bars.",
+        "The features of the facts' own window on a timeframe that is a multiple of timeframe_secs; null: few bars.",
         _strict(timeframe=_TIMEFRAME),
     ),
 )

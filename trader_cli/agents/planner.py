@@ -18,11 +18,9 @@ PROMPT = (
     + "position choose: mode (OBSERVE when the facts are thin or costs exceed any edge, else TRADE), explore_ratio, "
     + "next_wakeup_secs (a new candle closes in secs_to_next_close), and one to three strategies with parameters "
     + "within their bounds. Keep the policy that owns the open position, or include cash to leave it.\n"
-    + "The policies there are, with low, high and default of each parameter:\n"
+    + "The policies there are, with the default of each parameter:\n"
     + "".join(
-        f"{spec.policy_id}: {spec.summary}"
-        + "".join(f"; {p.name} {p.low:g} to {p.high:g}, default {p.default:g}" for p in spec.params)
-        + "\n"
+        f"{spec.policy_id}: {spec.summary}" + "".join(f"; {p.name} {p.default:g}" for p in spec.params) + "\n"
         for spec in CATALOGUE
     )
 )

@@ -28,9 +28,14 @@ def market_facts(situation: Situation) -> dict[str, Any]:
         "source": window.source,
         "price": None if window.price is None else text(window.price),
         "candle_age_secs": None if window.age_ms is None else window.age_ms // 1000,
-        "features": {name: getattr(situation.observation.features, name) for name in Features.__slots__},
+        "features": {name: _short(getattr(situation.observation.features, name)) for name in Features.__slots__},
         "defects": [f"{defect.kind}: {defect.detail}" for defect in window.defects],
     }
+
+
+def _short(value: float | None) -> float | None:
+    """Six significant digits: more are tokens that tell a model nothing."""
+    return None if value is None else float(f"{value:.6g}")
 
 
 def position_facts(situation: Situation) -> dict[str, Any]:

@@ -35,13 +35,7 @@ def question(situation: Situation, plan: Plan, trace_id: str, may_look_up: bool 
         **market_facts(situation),
         "plan": plan.payload(),
         "signals": [
-            {
-                "policy_id": one.policy_id,
-                "params": dict(one.params),
-                "action": one.action,
-                "strength": one.strength,
-                "reason": one.reason,
-            }
+            {"policy_id": one.policy_id, "action": one.action, "strength": one.strength, "reason": one.reason}
             for one in signals(plan.strategies, situation.observation.window, bool(position["held"]))
         ],
         "position": position,

@@ -262,7 +262,7 @@ def _order(action: str, qty: Decimal, policy_id: str, why: str, confidence: floa
 def _judge(facts: Facts) -> Payload:
     """What the law allows, and half of it for a BUY in wild minutes; never more than was asked."""
     proposal, law = _mapping(facts.get("proposal")), _mapping(facts.get("law"))
-    broken = [_words(rule.get("name"))[:40] for rule in _items(law.get("rules")) if rule.get("ok") is False][:4]
+    broken = [_words(rule.get("name"))[:40] for rule in _items(law.get("lowered_by"))][:4]
     action, asked = proposal.get("action"), _money(proposal.get("qty"))
     allowed, least, step = (_money(law.get(name)) for name in ("allowed_qty", "min_qty", "step"))
     ratio = _features(facts).volatility_ratio
