@@ -1,5 +1,5 @@
 """Start-up and memory of the daily commands beside a bare Typer program, cycles per second and where their time
-goes, the daily queries in small and large ledgers, and the ledger's own figures.
+goes, the daily queries in small and large ledgers, the ledger's own figures, and cycles with live minds.
 
 This process starts the measured ones and stays small, because Linux counts its memory as theirs
 until they have loaded their own program. Figures of one run compare; those of two days may not.
@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from tests.bench.minds import minds
+from tests.bench.processes import ROOT, Row, environment, median, process, spawned
+
 WINDOW = ROOT.parent / "shared" / "data" / "windows" / "BINANCE_BTCUSDT_5m_crash_20210519.csv"
 
 REPEATS = 5
@@ -56,8 +57,6 @@ DAILY = (
     ("ledger", "stats"),
     ("ledger", "export", "trades"),
 )
-
-Row = tuple[str, str, str]
 
 INSIDE = {
     "versions": """
@@ -152,6 +151,7 @@ def main() -> None:
             (f"Warm cycles (loop --speed fast, {CYCLES} cycles)", warm(folder)),
             (f"Where a cycle's time goes (cProfile over {PROFILED} cycles; it exaggerates Python)", layers(folder)),
             ("Ledger and market", ledger(folder)),
+            ("Live minds, through the SDK to a server on loopback", minds(folder)),
         ):
             print(f"\n{title}")
             for what, figure, more in rows:
@@ -209,12 +209,6 @@ def daily(folder: str, size: int) -> Iterator[Row]:
     large.unlink()
 
 
-def median(taken: list[tuple[float, int]]) -> tuple[float, float]:
-    """The median seconds and the median bytes."""
-    secs, peaks = zip(*taken, strict=True)
-    return statistics.median(secs), statistics.median(peaks)
-
-
 def warm(folder: str) -> Iterator[Row]:
     """Cycles per second."""
     for name, market in markets():
@@ -249,30 +243,6 @@ def markets() -> Iterator[tuple[str, str]]:
     yield "simulated", "simulated"
     if WINDOW.exists():
         yield "recorded", str(WINDOW)
-
-
-def environment(market: str = "simulated") -> dict[str, str]:
-    """Nobody's settings: the rules trade, on paper."""
-    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")}
-    return {**kept, "PYTHONPATH": str(ROOT), "AGENTS": "rules", "TRADER_ENV_FILE": "none", "MARKET": market}
-
-
-def process(path: str, *words: str) -> tuple[float, int]:
-    """Seconds and peak bytes of one `trader` process."""
-    return spawned("-m", "trader_cli.main", "--db", path, *words)
-
-
-def spawned(*words: str) -> tuple[float, int]:
-    """Seconds and peak bytes of one Python process."""
-    command = [sys.executable, *words]
-    quiet = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_WRONLY, 0) for fd in (1, 2)]
-    began = time.perf_counter()
-    pid = os.posix_spawn(command[0], command, environment(), file_actions=quiet)
-    _, status, used = os.wait4(pid, 0)
-    secs = time.perf_counter() - began
-    if status:
-        raise SystemExit(f"{' '.join(words)} ended with {os.waitstatus_to_exitcode(status)}")
-    return secs, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def inside(
