@@ -31,6 +31,7 @@ from trader_cli.schemas.cycle import Cycle
 from trader_cli.schemas.market import CandleBatch, Market, Quote
 from trader_cli.schemas.order import Absent, Intent, Report
 from trader_cli.schemas.question import Agent, Answer, Question, Usage
+from trader_cli.schemas.tool import ToolCall
 from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.verification import verify
 from trader_cli.wiring import Bench, open_desk
@@ -88,14 +89,22 @@ class Script:
             said = self._judge(question.facts["law"], half=step.endswith("half"))
         words = json.dumps(said)
         paid = step == "buy half" and "model_reserves" in self._ledger.tables
+        if paid and question.may_call and not question.turns:
+            return self._looking(question)
         return self._paid(question, words) if paid else Answer(self.name, "ok", words, source="rules")
+
+    def _looking(self, question: Question) -> Answer:
+        """As a model that looks at hours before it answers."""
+        call = ToolCall("call_1", "get_ohlcv", '{"timeframe":"1h","limit":3}')
+        return replace(self._paid(question, ""), text=None, calls=(call,), items=({"type": "function_call"},))
 
     def _paid(self, question: Question, words: str) -> Answer:
         """As a model over the network answers at its second attempt: gpt-5 at 1.25 and 10 USD per million tokens."""
         held = [self._ledger.hold_back(question, "gpt-5", Decimal("0.02")) for _ in range(2)]
         price = {"input": "1.25", "cached": "0.125", "output": "10"}
         request = {
-            "host": "127.0.0.1", "effort": "low", "verbosity": "low", "temperature": None, "tool_choice": None,
+            "host": "127.0.0.1", "effort": "low", "verbosity": "low", "temperature": None,
+            "tool_choice": "auto" if question.may_call else "none" if question.tools else None,
         }  # fmt: skip
         lost = Answer(
             "gpt-5",
@@ -190,7 +199,8 @@ def scripted_desk(path: Path, dry_run: bool = False, **changes: Any) -> Iterator
     """A desk over the ledger at `path`, with the scripted minds."""
     with open_desk(settings(path, **changes), Bench(dry_run=dry_run, fast=True)) as desk:
         mind = Script(desk.ledger)
-        yield replace(desk, minds=Minds(mind, mind, mind))
+        rounds = 1 if "model_reserves" in desk.ledger.tables else 0
+        yield replace(desk, minds=Minds(mind, mind, mind, tool_rounds=rounds))
 
 
 def grow(path: Path, cycles: int, **changes: Any) -> list[Cycle]:

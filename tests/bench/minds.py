@@ -49,7 +49,8 @@ def weights(path: str) -> Iterator[Row]:
 
 
 _WEIGHTS = """
-select c.agent, avg(length(p.prompt || p.schema_json || coalesce(p.tools_json, '') || c.facts_json)) as bytes from model_calls as c join prompts as p on p.sha256 = c.prompt_sha256
+select c.agent, avg(length(p.prompt || p.schema_json || coalesce(p.tools_json, '') || c.facts_json)) as bytes
+from model_calls as c join prompts as p on p.sha256 = c.prompt_sha256
 where c.status = 'ok' and c.round = 0 group by c.agent order by min(c.id)"""
 
 

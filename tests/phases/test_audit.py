@@ -162,6 +162,7 @@ class Forgery:
     said: dict[str, str]
 
 
+_PAID = "SELECT id FROM model_calls WHERE status = 'ok' AND attempt = 2"
 _JUDGED = (
     "SELECT j.id, o.client_order_id AS key, o.id AS order_id FROM decisions AS j JOIN orders AS o "
     "ON o.verdict_id = j.id WHERE j.payload_json ->> '$.decision' = 'APPROVE' AND o.side = 'BUY'"
@@ -170,7 +171,7 @@ _JUDGED = (
 FORGERIES = [
     Forgery(
         "a candle",
-        "SELECT id FROM candles ORDER BY id LIMIT 1 OFFSET 99",
+        "SELECT id FROM candles ORDER BY id LIMIT 1",
         "UPDATE candles SET volume = '1' WHERE id = :id",
         {OBSERVATIONS: "observation 1: candles_sha256 is "},
     ),
@@ -195,14 +196,14 @@ FORGERIES = [
     ),
     Forgery(
         "what a proposal said",
-        "SELECT id FROM decisions WHERE agent = 'TRADER' AND source = 'openai'",
+        "SELECT id FROM decisions WHERE agent = 'TRADER' AND source = 'rules'",
         "UPDATE decisions SET payload_json = json_set(payload_json, '$.hypothesis', 'forged') WHERE id = :id",
         {REPLIES: "proposal {id}: hypothesis is 'forged', the reply says 'it is time to "},
     ),
     Forgery(
         "what a model replied",
         "SELECT d.id, c.id AS call FROM decisions AS d JOIN model_calls AS c ON c.id = d.model_call_id "
-        "WHERE d.agent = 'PLANNER' AND d.source = 'openai'",
+        "WHERE d.agent = 'PLANNER' AND d.source = 'rules'",
         "UPDATE model_calls SET reply = replace(reply, '0.25', '0.75') WHERE id = :call",
         {REPLIES: "plan {id}: explore_ratio is 0.25, the reply says 0.75"},
     ),
@@ -217,6 +218,79 @@ FORGERIES = [
         "SELECT id FROM decisions WHERE agent = 'TRADER' AND source = 'fallback'",
         "UPDATE decisions SET payload_json = json_set(payload_json, '$.confidence', 0.9) WHERE id = :id",
         {REPLIES: "proposal {id}: confidence is 0.9, the safe answer is 0.0"},
+    ),
+    Forgery(
+        "what an answer cost",
+        _PAID,
+        "UPDATE model_calls SET cost_usd = '0.001' WHERE id = :id",
+        {CALLS: "model call {id}: cost_usd is 0.001, its usage makes it 0.002025"},
+    ),
+    Forgery(
+        "how many tokens an answer had",
+        _PAID,
+        "UPDATE model_calls SET output_tokens = 1 WHERE id = :id",
+        {CALLS: "model call {id}: cost_usd is 0.002025, its usage makes it 0.001035"},
+    ),
+    Forgery(
+        "a price",
+        _PAID,
+        "UPDATE model_calls SET price_json = json_set(price_json, '$.output', '0') WHERE id = :id",
+        {CALLS: "model call {id}: cost_usd is 0.002025, its usage makes it 0.001025"},
+    ),
+    Forgery(
+        "what a cost rests on",
+        _PAID,
+        "UPDATE model_calls SET cost_basis = 'a gift' WHERE id = :id",
+        {CALLS: "model call {id}: cost_basis is 'a gift', needs one of "},
+    ),
+    Forgery(
+        "a call without a reserve",
+        _PAID,
+        "UPDATE model_calls SET reserve_id = NULL WHERE id = :id",
+        {CALLS: "model call {id}: status is ok, and nothing was held back for it"},
+    ),
+    Forgery(
+        "a reserve for two calls",
+        "SELECT c.id, b.reserve_id AS held FROM model_calls AS c JOIN model_calls AS b ON b.id = c.id - 1 "
+        "WHERE c.status = 'ok' AND c.attempt = 2",
+        "UPDATE model_calls SET reserve_id = :held WHERE id = :id",
+        {CALLS: "model call {id}: reserve {held} was held back for another call too"},
+    ),
+    Forgery(
+        "what was held back for a call that may have been billed",
+        "SELECT c.id, c.reserve_id AS held FROM model_calls AS c WHERE c.cost_basis = 'worst case'",
+        "UPDATE model_reserves SET amount_usd = '0.01' WHERE id = :held",
+        {CALLS: "model call {id}: cost_usd is 0.02, its worst case makes it 0.01"},
+    ),
+    Forgery(
+        "a reserve for another agent",
+        "SELECT id, reserve_id AS held FROM model_calls WHERE agent = 'TRADER' AND status = 'ok' AND reserve_id > 0",
+        "UPDATE model_reserves SET agent = 'JUDGE' WHERE id = :held",
+        {CALLS: "model call {id}: reserve {held} is of another trace, agent or model"},
+    ),
+    Forgery(
+        "an attempt that is not there",
+        _PAID,
+        "UPDATE model_calls SET attempt = 4 WHERE id = :id",
+        {CALLS: "model call {id}: it is attempt 4 of round 0 after attempt 1 of round 0"},
+    ),
+    Forgery(
+        "a price on what a model of this program said",
+        "SELECT id FROM model_calls WHERE request_json IS NULL",
+        "UPDATE model_calls SET cost_usd = '1' WHERE id = :id",
+        {CALLS: "model call {id}: rules was asked over no network, and cost 1 (reserve None)"},
+    ),
+    Forgery(
+        "what a tool gave",
+        "SELECT id FROM model_calls WHERE tools_json IS NOT NULL",
+        "UPDATE model_calls SET tools_json = json_set(tools_json, '$[0].output', '[]') WHERE id = :id",
+        {CALLS: "model call {id}: get_ohlcv got another answer than the stored candles give"},
+    ),
+    Forgery(
+        "a round after an answer that called nothing",
+        "SELECT id, id + 1 AS next FROM model_calls WHERE tools_json IS NOT NULL",
+        "UPDATE model_calls SET tools_json = NULL WHERE id = :id",
+        {CALLS: "model call {next}: it is in round 1, though the answer before it looked nothing up"},
     ),
     Forgery(
         "a verdict's words",

@@ -74,6 +74,6 @@ def _tool_rounds(ledger: Ledger, decision: Decision[Any]) -> int:
         (decision.trace_id,),
     ).fetchall()
     for number, request_json in rows:
-        if json.loads(request_json)["tool_choice"] == "none":
+        if request_json is not None and json.loads(request_json)["tool_choice"] == "none":
             return int(number)
-    return int(rows[-1][0]) + 1 if rows else 0
+    return int(rows[-1][0] or 0) + 1 if rows else 0

@@ -88,11 +88,16 @@ def _decision(decision: Row, calls: Rows) -> Iterator[str]:
     elif why:
         yield f"  {'with' if decision['agent'] == 'PLANNER' else 'why':<8}  {why}"
     for call in calls:
-        if call["agent"] == decision["agent"] and (call["status"] != "ok" or decision["source"] == "fallback"):
+        if call["agent"] != decision["agent"]:
+            continue
+        if call["status"] != "ok" or decision["source"] == "fallback":
             yield (
                 f"  asked     {call['model']}, attempt {call['attempt']}: {call['status']} after "
                 f"{_secs(call['latency_ms'])}{': ' + call['error'] if call['error'] else ''}"
             )
+        for one in call.get("tools") or ():
+            got = "refused" if one["output"] is None else f"{len(one['output'])} characters"
+            yield f"  looked up {one['name']} {one['arguments']}: {got}"
     yield from _law(decision["law"], "law")
 
 
@@ -164,6 +169,8 @@ def _asked(calls: Rows, prompts: Rows) -> Iterator[str]:
     for call in calls:
         yield from ("", f"{call['agent']} {call['model']} was told {json.dumps(call['facts'])}")
         yield f"and said {'nothing' if call['reply'] is None else call['reply']}"
+        for one in call.get("tools") or ():
+            yield f"and called {one['name']} {one['arguments']}, which gave {one['output'] or 'nothing'}"
     for prompt in prompts:
         yield from ("", f"prompt {prompt['sha256'][:12]} ({prompt['agent']})", *prompt["prompt"].splitlines())
 
@@ -184,6 +191,10 @@ def trace_files(document: str, whole: Mapping[str, Any]) -> dict[str, str]:
             files[f"{name}.schema.json"] = _pretty(prompt["schema"])
         if call["reply"] is not None:
             files[f"{name}.reply.txt"] = call["reply"]
+        if call.get("tools"):
+            files[f"{name}.tools.json"] = _pretty(call["tools"])
+        if call.get("request"):
+            files[f"{name}.request.json"] = _pretty(call["request"])
     return files
 
 
