@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -89,15 +89,16 @@ def open_desk(settings: Settings, bench: Bench = Bench()) -> Iterator[Desk]:
     if not bench.creates and not exists(path):
         raise NotFoundError(f'no ledger at "{path}"', "Make one: trader cycle")
     source = candle_source(settings)
-    ledger = rehearse(path, wall_now) if bench.dry_run else Ledger.open_writer(path, wall_now, bench.wait_secs)
-    try:
+    with ExitStack() as closing:
+        ledger = rehearse(path, wall_now) if bench.dry_run else Ledger.open_writer(path, wall_now, bench.wait_secs)
+        closing.callback(ledger.close)
         with ledger.writing(bench.wait_secs):
             ledger.pin(
                 new_ledger_id(), identity(settings, source), settings.paper_balance_usdt, began(settings, source)
             )
-        yield _desk(settings, ledger, source, bench)
-    finally:
-        ledger.close()
+        desk = _desk(settings, ledger, source, bench)
+        closing.callback(desk.minds.leave)
+        yield desk
 
 
 @contextmanager
@@ -295,6 +296,7 @@ def _minds(settings: Settings, ledger: Ledger, ids: SeededIds, bench: Bench, sto
         minds[Agent.JUDGE],
         host=line.server.host,
         tool_rounds=settings.trader_tool_rounds,
+        leave=line.close,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -35,6 +36,7 @@ class Minds:
     Attributes:
         host: where they are asked; None for a model in this program.
         tool_rounds: how often the trader's may look something up in one cycle.
+        leave: lets go of what they hold, a connection for instance.
     """
 
     planner: Model
@@ -42,6 +44,7 @@ class Minds:
     judge: Model
     host: str | None = None
     tool_rounds: int = 0
+    leave: Callable[[], None] = lambda: None
 
     @property
     def about(self) -> str:

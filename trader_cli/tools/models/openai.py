@@ -116,6 +116,11 @@ class Line:
                 )
         return self._client
 
+    def close(self) -> None:
+        """Let go of the connection, if one was made."""
+        if self._client is not None:
+            self._client.close()
+
 
 @dataclass(frozen=True, slots=True)
 class _Came:
