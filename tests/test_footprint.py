@@ -11,7 +11,7 @@ from tests.test_crash import Forks, unmeasured
 
 quick = test_crash.quick
 
-HEAVY = {"openai", "ccxt", "fastapi", "numpy", "pandas", "sqlite_utils", "httpx", "aiohttp"}
+HEAVY = {"openai", "ccxt", "fastapi", "numpy", "pandas", "sqlite_utils", "httpx", "httpx2", "anyio"}
 """What no command of a paper ledger needs."""
 
 LOADED = """
@@ -42,9 +42,9 @@ def loaded(env: dict[str, str], *commands: tuple[str, ...]) -> set[str]:
 
 def test_looking_at_a_ledger_loads_nothing_heavy(clean_env: dict[str, str], quick: Forks) -> None:
     assert quick("cycle").code == 0
-    looking = loaded(clean_env, ("status",), ("ledger", "show"), ("ledger", "trace", "last"))
+    looking = loaded(clean_env, ("status",), ("ledger", "show"), ("ledger", "trace", "last"), ("models",))
     assert looking & {*HEAVY, "jsonschema", "rich"} == set()
-    assert loaded(clean_env, ("plan", "--dry-run")) & HEAVY == set()
+    assert loaded(clean_env, ("plan", "--dry-run"), ("plan", "--show-prompt"), ("replay", "last")) & HEAVY == set()
 
 
 def test_a_cold_cycle_on_paper_stays_below_60_megabytes(clean_env: dict[str, str]) -> None:

@@ -90,9 +90,7 @@ def print_prompt(g: Globals, desk: Desk, agent: Agent, made: Decision[Any]) -> E
         [] if request is None else json.dumps(request, indent=2).splitlines(),
     )
     if request is None:
-        raise NotFoundError(
-            f"no request would be made: {cause}", "A plan that trades, and an order the law allows, make one."
-        )
+        raise NotFoundError(f"no request would be made: {cause}", "See what there is: trader ledger trace last")
     g.out.say("Nothing was sent and nothing was written.")
     if not pays(g.settings()):
         g.out.say("With these settings the offline rules model answers instead, and nothing is ever sent.")
