@@ -123,3 +123,15 @@ def test_another_librarys_decimal_context_changes_no_cost() -> None:
     expected = spent(TERRA, 123_457, 999, 7_771), worst_case(TERRA, 123_457, 7_771)
     with decimal.localcontext(decimal.Context(prec=3, rounding=decimal.ROUND_UP)):
         assert (spent(TERRA, 123_457, 999, 7_771), worst_case(TERRA, 123_457, 7_771)) == expected
+
+
+def test_what_is_written_into_the_cache_costs_more_where_the_price_says_so() -> None:
+    usage = Usage(1_000, 200, 0, cache_write_tokens=300)
+    dear = Price(Decimal(2), Decimal("0.2"), Decimal(12), Decimal("2.5"))
+    assert cost(dear, usage) == Decimal("0.00179")  # 500 x 2 + 200 x 0.2 + 300 x 2.5, per million
+    assert cost(replace(dear, cache_write=None), usage) == Decimal("0.00164")
+
+
+def test_a_server_cannot_have_cached_more_than_was_read() -> None:
+    dear = Price(Decimal(2), Decimal("0.2"), Decimal(12), Decimal("2.5"))
+    assert cost(dear, Usage(100, 80, 0, cache_write_tokens=5_000)) == Decimal("0.000066")

@@ -115,4 +115,4 @@ def _because(error: str | None) -> str:
 
 
 def _cause(words: str) -> str:
-    return storable(words)[:300]
+    return storable(words)[:300].rstrip(" .")

@@ -1,7 +1,7 @@
 """What an answer of a model costs, and the most that a request can cost. USD, Decimal only.
 
-Formula: (input - cached) * input price + cached * cached price + output * output price, per million tokens; the
-tokens of reasoning are part of the output (OpenAI API reference, `ResponseUsage`).
+Formula: (input - cached - kept) * input price + cached * cached price + kept * cache-write price
++ output * output price, per million tokens; the tokens of reasoning are part of the output (OpenAI API reference, `ResponseUsage`).
 """
 
 from __future__ import annotations
@@ -25,14 +25,20 @@ _MILLIONTH = Decimal("1e-6")
 def cost(price: Price, usage: Usage) -> Decimal | None:
     """What an answer cost, USD, half-even to 1e-9; None when the server's token counts say nothing one can believe.
 
-    A server that names no cached tokens used none; it cannot have cached more than it read.
+    A server that names no tokens of its cache used none; it cannot have cached more than it read.
     """
     given, written = _count(usage.input_tokens), _count(usage.output_tokens)
-    cached = _count(0 if usage.cached_tokens is None else usage.cached_tokens)
-    if given is None or written is None or cached is None:
+    cached, kept = (_count(0 if each is None else each) for each in (usage.cached_tokens, usage.cache_write_tokens))
+    if given is None or written is None or cached is None or kept is None:
         return None
     cached = min(cached, given)
-    parts = (mul(price.input, sub(given, cached)), mul(price.cached, cached), mul(price.output, written))
+    kept = min(kept, sub(given, cached))
+    parts = (
+        mul(price.input, sub(sub(given, cached), kept)),
+        mul(price.cached, cached),
+        mul(price.cache_write or price.input, kept),
+        mul(price.output, written),
+    )
     return div(add(*parts), _MILLION, QUANTUM)
 
 

@@ -66,6 +66,7 @@ class Usage:
     """Tokens and cost of one answer; None where the server did not say.
 
     Attributes:
+        input_tokens: all that was read; `cached_tokens` of it out of the server's cache, `cache_write_tokens` into it.
         cost_basis: what the cost rests on: `usage` (tokens at a price), `worst case` (it may have been billed, and
             nobody knows for how many tokens), `not billed`, `unpriced` (the price is not known), None for an
             offline model.
@@ -79,6 +80,7 @@ class Usage:
     cost_usd: Decimal = Decimal(0)
     cost_basis: str | None = None
     price: dict[str, str] | None = None
+    cache_write_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,6 +166,7 @@ def _over_the_network(question: Question, answer: Answer, outputs: dict[str, str
         "request_json": dumps(answer.request),
         "tools_json": dumps(calls) if calls else None,
         "body_sha256": answer.body_sha256,
+        "cache_write_tokens": usage.cache_write_tokens,
         "cost_basis": usage.cost_basis,
         "price_json": None if usage.price is None else dumps(usage.price),
         "reserve_id": answer.reserve_id,

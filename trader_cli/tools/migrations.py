@@ -426,6 +426,7 @@ ALTER TABLE model_calls ADD COLUMN round INTEGER;
 ALTER TABLE model_calls ADD COLUMN request_json TEXT CHECK(request_json IS NULL OR json_valid(request_json));
 ALTER TABLE model_calls ADD COLUMN tools_json TEXT CHECK(tools_json IS NULL OR json_valid(tools_json));
 ALTER TABLE model_calls ADD COLUMN body_sha256 TEXT;
+ALTER TABLE model_calls ADD COLUMN cache_write_tokens INTEGER;
 ALTER TABLE model_calls ADD COLUMN cost_basis TEXT;
 ALTER TABLE model_calls ADD COLUMN price_json TEXT CHECK(price_json IS NULL OR json_valid(price_json));
 ALTER TABLE model_calls ADD COLUMN reserve_id INTEGER REFERENCES model_reserves(id);

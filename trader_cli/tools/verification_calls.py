@@ -17,7 +17,7 @@ from trader_cli.tools.verification import Count, Problems
 _SQL = """
 SELECT c.id, c.trace_id, c.agent, c.model, c.round, c.attempt, c.status, c.cost_usd, c.cost_basis, c.price_json,
   c.input_tokens, c.cached_tokens, c.output_tokens, c.tools_json, c.reserve_id, r.trace_id, r.agent, r.model,
-  r.amount_usd, r.link < c.link
+  r.amount_usd, r.link < c.link, c.cache_write_tokens
 FROM model_calls AS c LEFT JOIN model_reserves AS r ON r.id = c.reserve_id
 WHERE c.request_json IS NOT NULL ORDER BY c.trace_id, c.agent, c.id"""
 
@@ -92,7 +92,7 @@ def _cost(row: tuple[Any, ...]) -> Iterator[str]:
     was, basis = dec(row[7]), row[8]
     amount = ZERO if row[18] is None else dec(row[18])
     price = None if row[9] is None else Price(**{name: dec(value) for name, value in json.loads(row[9]).items()})
-    exact = None if price is None else cost(price, Usage(row[10], row[11], row[12]))
+    exact = None if price is None else cost(price, Usage(row[10], row[11], row[12], cache_write_tokens=row[20]))
     now: dict[str | None, Decimal | None] = {
         None: ZERO,
         "not billed": ZERO,

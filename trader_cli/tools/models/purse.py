@@ -79,4 +79,5 @@ class Purse:
 
 
 def _kept(price: Price) -> dict[str, str]:
-    return {"input": text(price.input), "cached": text(price.cached), "output": text(price.output)}
+    parts = {"input": price.input, "cached": price.cached, "output": price.output, "cache_write": price.cache_write}
+    return {name: text(amount) for name, amount in parts.items() if amount is not None}

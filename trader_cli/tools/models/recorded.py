@@ -82,6 +82,7 @@ def read_call(row: dict[str, Any]) -> Answer:
             dec(row["cost_usd"]),
             row.get("cost_basis"),
             None if price is None else json.loads(price),
+            row.get("cache_write_tokens"),
         ),
         latency_ms=row["latency_ms"],
         attempt=row["attempt"],

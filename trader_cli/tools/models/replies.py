@@ -113,6 +113,7 @@ def _usage(document: object) -> Usage:
         cached_tokens=_tokens(inside.get("cached_tokens")) if isinstance(inside, dict) else None,
         output_tokens=_tokens(document.get("output_tokens")),
         reasoning_tokens=_tokens(outside.get("reasoning_tokens")) if isinstance(outside, dict) else None,
+        cache_write_tokens=_tokens(inside.get("cache_write_tokens")) if isinstance(inside, dict) else None,
     )
 
 
