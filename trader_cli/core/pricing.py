@@ -1,7 +1,8 @@
 """What an answer of a model costs, and the most that a request can cost. USD, Decimal only.
 
 Formula: (input - cached - kept) * input price + cached * cached price + kept * cache-write price
-+ output * output price, per million tokens; the tokens of reasoning are part of the output (OpenAI API reference, `ResponseUsage`).
++ output * output price, per million tokens; the tokens of reasoning are part of the output
+(OpenAI API reference, `ResponseUsage`).
 """
 
 from __future__ import annotations
