@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import signal
 import subprocess
@@ -18,17 +17,17 @@ from tests import responses_server as rs
 from tests.conftest import Result
 from tests.live.scenes import GOOD, rows
 from tests.responses_server import ResponsesServer
-from tests.test_crash import unmeasured
+from tests.test_crash import PATIENCE_SECS, unmeasured
+from tests.test_signals import ended, running
 
 DB = Path("data/agent.db")
-PATIENCE_SECS = 60
 
 
 @pytest.fixture
 def server() -> Iterator[ResponsesServer]:
     """A server that answers well whatever is not scripted."""
-    with ResponsesServer(otherwise=GOOD) as running:
-        yield running
+    with ResponsesServer(otherwise=GOOD) as listening:
+        yield listening
 
 
 @pytest.fixture
@@ -37,26 +36,8 @@ def env(clean_env: dict[str, str], server: ResponsesServer) -> dict[str, str]:
     return {**unmeasured(clean_env), **server.environment, "AGENTS": "auto", "MODEL_TIMEOUT_SECS": "20"}
 
 
-@contextlib.contextmanager
-def begun(env: dict[str, str], *words: str) -> Iterator[subprocess.Popen[str]]:
-    """A `trader` that is still at work."""
-    command = [sys.executable, "-m", "trader_cli.main", *words]
-    with subprocess.Popen(
-        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def ended(process: subprocess.Popen[str]) -> Result:
-    stdout, stderr = process.communicate(timeout=PATIENCE_SECS)
-    return Result(process.returncode, stdout, stderr)
-
-
 def trader(env: dict[str, str], *words: str) -> Result:
-    with begun(env, *words) as process:
+    with running(env, *words) as process:
         return ended(process)
 
 
@@ -125,7 +106,7 @@ def test_a_signal_lets_the_call_in_flight_end_and_makes_no_other(
     number: signal.Signals, env: dict[str, str], server: ResponsesServer
 ) -> None:
     server.script("plan", rs.slow(rs.plan(), 1.0))
-    with begun(env, "cycle") as process:
+    with running(env, "cycle") as process:
         asked(server, 1)
         process.send_signal(number)
         said = ended(process)
@@ -140,7 +121,7 @@ def test_a_signal_lets_the_call_in_flight_end_and_makes_no_other(
 
 def test_a_second_signal_leaves_at_once(env: dict[str, str], server: ResponsesServer) -> None:
     server.script("plan", rs.hang(15))
-    with begun(env, "cycle") as process:
+    with running(env, "cycle") as process:
         asked(server, 1)
         process.send_signal(signal.SIGTERM)
         time.sleep(0.3)
@@ -153,7 +134,7 @@ def test_a_call_that_was_killed_counts_at_its_worst_and_the_next_run_is_one_trac
     env: dict[str, str], server: ResponsesServer
 ) -> None:
     server.script("plan", rs.hang(15))
-    with begun(env, "cycle") as process:
+    with running(env, "cycle") as process:
         asked(server, 1)
         process.kill()
         assert ended(process).code == -signal.SIGKILL
@@ -169,7 +150,7 @@ def test_a_call_that_was_killed_counts_at_its_worst_and_the_next_run_is_one_trac
 
 def test_a_second_cycle_beside_one_that_thinks_is_busy(env: dict[str, str], server: ResponsesServer) -> None:
     server.script("plan", rs.slow(rs.plan(), 4.0))
-    with begun(env, "cycle") as process:
+    with running(env, "cycle") as process:
         asked(server, 1)
         assert trader(env, "cycle").code == 7
         assert ended(process).code == 0

@@ -13,6 +13,7 @@ import queue
 import secrets
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -111,6 +112,7 @@ class Line:
 
             with _named("OPENAI_CUSTOM_HEADERS"):
                 http = httpx2.Client(follow_redirects=False, trust_env=not self.server.is_loopback)
+                weakref.finalize(self, http.close)  # no connection outlives the desk it was made for
                 self._client = openai.OpenAI(
                     api_key=self.server.key, base_url=self.server.url, max_retries=0, http_client=http
                 )
