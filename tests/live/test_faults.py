@@ -88,7 +88,7 @@ FAULTS = {
     "429 twice": mends(then_good(*[rs.rate_limited(retry_after_ms=1)] * 2), "unavailable", "unavailable"),
     "500 once": mends(then_good(rs.server_error(500, SOON)), "unavailable"),
     "503 once": mends(then_good(rs.server_error(503, SOON)), "unavailable"),
-    "failed once": mends(then_good(rs.failed("server_error")), "failed"),
+    "failed once": mends(then_good(rs.failed("server_error")), "unavailable"),
     # What it does not.
     "429, wait an hour": out_of_reach(always(rs.rate_limited(3600)), "not billed", "asks to wait", attempts=1),
     "429 for ever": out_of_reach(always(*[rs.rate_limited(retry_after_ms=1)] * 3), "not billed", "HTTP 429"),
@@ -127,9 +127,7 @@ FAULTS = {
     "refusal": bad_text(always(rs.refusal()), "can't help", "refused"),
     "incomplete, cut text": bad_text(always(rs.incomplete(cut_text='{"mode":"TRA')), "max_output_tokens", "incomplete"),
     "incomplete, no text": bad_text(always(rs.incomplete("content_filter")), "content_filter", "incomplete"),
-    "failed for ever": Fault(
-        always(*[rs.failed("server_error")] * 3), ("failed",) * 3, 0, "worst case", "server_error"
-    ),
+    "failed for ever": out_of_reach(always(*[rs.failed("server_error")] * 3), "worst case", "server_error"),
     "failed for good": bad_text(always(rs.failed("invalid_prompt")), "invalid_prompt", "failed", "worst case"),
     "empty": bad_text(always(rs.empty()), "no final message", "empty"),
     "two final messages": bad_text(lambda agent: [rs.messages(*['{"a":1}'] * 2)], "2 final messages", "malformed"),
@@ -185,7 +183,7 @@ def assert_rows(scene: Live, fault: Fault, agent: str) -> None:
         zip(fault.statuses, range(1, len(fault.statuses) + 1), strict=True)
     )
     bases = {basis for status, _, basis in found if not (fault.mends and status == "unavailable")}
-    assert bases == {fault.basis} or ("failed" in fault.statuses and fault.mends), found
+    assert bases == {fault.basis}, found
     asked = {one: len(scene.server.asked(one)) for one in AGENTS}
     assert asked[agent] == len(fault.statuses)
     before = [one for one in AGENTS if list(AGENTS).index(one) < list(AGENTS).index(agent)]

@@ -141,6 +141,10 @@ def test_a_call_that_was_killed_counts_at_its_worst_and_the_next_run_is_one_trac
     ((held,),) = rows(DB, "SELECT amount_usd FROM model_reserves")
     state = json.loads(trader(env, "status", "--json").stdout)
     assert state["model_cost_today_usd"] == held
+    asked_so_far = len(server.requests)
+    poor = json.loads(trader({**env, "MODEL_BUDGET_USD_PER_DAY": held}, "cycle", "--dry-run", "--json").stdout)
+    assert f"{held} spent or held back" in poor["plan"]["cause"]
+    assert len(server.requests) == asked_so_far
     assert trader(env, "cycle").code == 0
     assert rows(DB, "SELECT count(DISTINCT trace_id), count(*) FROM decisions") == [(1, 3)]
     assert rows(DB, "SELECT count(*) FROM model_reserves AS r LEFT JOIN model_calls AS c ON c.reserve_id = r.id "
@@ -160,6 +164,7 @@ def test_a_second_cycle_beside_one_that_thinks_is_busy(env: dict[str, str], serv
 HOSTILE = {
     "OPENAI_LOG": "debug",
     "OPENAI_ORG_ID": "org-of-somebody",
+    "OPENAI_CUSTOM_HEADERS": "authorization: Bearer sk-of-somebody-else-0123456789\nX-Gateway: mine",
     "HTTP_PROXY": "http://127.0.0.1:9",
     "HTTPS_PROXY": "http://127.0.0.1:9",
     "ALL_PROXY": "http://127.0.0.1:9",
@@ -171,7 +176,9 @@ def test_the_environment_of_the_sdk_changes_nothing_and_shows_nothing(
     env: dict[str, str], server: ResponsesServer
 ) -> None:
     said = trader({**env, **HOSTILE}, "cycle", "-vv")
-    assert (said.code, len(server.requests)) == (0, 3)
+    assert (said.code, len(server.requests), server.invalid) == (0, 3, [])
+    sent = [(one.headers["authorization"], one.headers["x-gateway"]) for one in server.requests]
+    assert sent == [(f"Bearer {server.key}", "mine")] * 3, "our key and no other; other headers are the user's to set"
     assert "Request options" not in said.stderr
     clean(server, said.stdout, said.stderr)
 

@@ -42,6 +42,19 @@ def test_what_a_tool_gave_goes_back_to_the_model_and_into_the_ledger(tmp_path: P
         scene.assert_sound()
 
 
+def test_several_good_calls_at_once_each_get_their_own_answer(tmp_path: Path) -> None:
+    with live(tmp_path / "x.db") as scene:
+        several = [("get_ohlcv", {"timeframe": "1h", "limit": number}) for number in (1, 2, 3)]
+        scene.server.script("proposal", rs.tool_calls(*several, call_ids=("c1", "c2", "c3")), GOOD["proposal"])
+        code, came = scene.cycle()
+        assert (code, came.proposal.source, scene.orders) == (0, "openai", 1)
+        second = scene.server.asked("proposal")[1].body["input"]
+        given = {item["call_id"]: item["output"] for item in second if item.get("type") == "function_call_output"}
+        assert {key: len(json.loads(output)["rows"]) for key, output in given.items()} == {"c1": 1, "c2": 2, "c3": 3}
+        assert {one["call_id"]: one["output"] for one in tool_rows(scene)[0]} == given
+        scene.assert_sound()
+
+
 def test_a_replay_of_tool_rounds_asks_nothing_and_comes_to_the_same(tmp_path: Path) -> None:
     with live(tmp_path / "x.db") as scene:
         scene.server.script("proposal", HOURS, GOOD["proposal"])

@@ -17,7 +17,7 @@ from trader_cli.schemas.question import Usage
 from trader_cli.tools.models.replies import MOST_TOKENS, Reply, read
 from trader_cli.tools.rows import dumps
 
-STATUSES = {"ok", "refused", "incomplete", "failed", "empty", "malformed"}
+STATUSES = {"ok", "refused", "incomplete", "failed", "unavailable", "empty", "malformed"}
 """What a body can come to; the other statuses of an answer are about getting no body."""
 ASKED = {"model": "gpt-5.6-terra", "input": "x", "tools": [{"type": "function", "name": "get_ohlcv"}]}
 TEXT = '{"action":"HOLD"}'
@@ -52,7 +52,7 @@ def assert_sound(reply: Reply) -> None:
     assert (reply.error is None) == (reply.status == "ok")
     assert bool(reply.calls) == bool(reply.items)
     assert reply.status == "ok" or not reply.calls
-    assert reply.again <= (reply.status == "failed")
+    assert reply.again <= (reply.status == "unavailable")
     usage = reply.usage
     for tokens in (usage.input_tokens, usage.cached_tokens, usage.output_tokens, usage.reasoning_tokens):
         assert tokens is None or (type(tokens) is int and 0 <= tokens <= MOST_TOKENS)
@@ -73,7 +73,7 @@ def assert_sound(reply: Reply) -> None:
         ("commentary", "ok", TEXT),
         ("refusal", "refused", None),
         ("incomplete", "incomplete", None),
-        ("failed", "failed", None),
+        ("failed", "unavailable", None),
         ("empty", "empty", None),
         ("no usage", "ok", TEXT),
         ("tool call", "ok", None),
@@ -91,7 +91,7 @@ def test_why_there_is_none_is_said_in_the_servers_words() -> None:
     assert said == {
         "refusal": "I can't help with that.",
         "incomplete": "max_output_tokens",
-        "failed": "server_error: The model failed to generate a response.",
+        "failed": "the response failed: server_error: The model failed to generate a response.",
         "empty": "no final message with text",
         "two messages": "2 final messages",
     }

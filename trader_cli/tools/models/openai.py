@@ -13,7 +13,6 @@ import queue
 import secrets
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -112,9 +111,12 @@ class Line:
 
             with _named("OPENAI_CUSTOM_HEADERS"):
                 http = httpx2.Client(follow_redirects=False, trust_env=not self.server.is_loopback)
-                weakref.finalize(self, http.close)  # no connection outlives the desk it was made for
                 self._client = openai.OpenAI(
-                    api_key=self.server.key, base_url=self.server.url, max_retries=0, http_client=http
+                    api_key=self.server.key,
+                    base_url=self.server.url,
+                    max_retries=0,
+                    default_headers={"Authorization": f"Bearer {self.server.key}"},  # no other from the environment
+                    http_client=http,
                 )
         return self._client
 

@@ -100,7 +100,9 @@ def _unfinished(document: dict[str, Any], status: object, usage: Usage) -> Reply
         return Reply("incomplete", None, reason or "no reason given", usage)
     said = _words(error.get("message")) if isinstance(error, dict) else ""
     words = ": ".join(one for one in (code, said) if one) or f"status {_words(status)}"
-    return Reply("failed", None, words, usage, again=code in RETRIED_CODES)
+    if code in RETRIED_CODES:
+        return Reply("unavailable", None, f"the response failed: {words}", usage, again=True)
+    return Reply("failed", None, words, usage)
 
 
 def _usage(document: object) -> Usage:

@@ -1,0 +1,130 @@
+"""The adapter's own clock and patience: the limit of a cycle, pauses that end, bodies without end, other traces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from tests import responses_server as rs
+from tests.desks import desk
+from tests.fakes import NOW
+from tests.responses_server import ResponsesServer
+from trader_cli.schemas import planner
+from trader_cli.schemas.question import Agent, Question
+from trader_cli.tools.models.openai import CYCLE_SECS, MOST_BODY_BYTES, Line, OpenAIModel, Server
+from trader_cli.tools.models.purse import Purse, Tariff
+from trader_cli.tools.models.table import spec_of
+
+ASKED = Question(Agent.PLANNER, "t1", "Plan.", {"a": 1}, "plan", planner.WIRE, 1_500, at=NOW)
+SOON = {"retry-after-ms": "1"}
+
+
+@pytest.fixture
+def server() -> Iterator[ResponsesServer]:
+    with ResponsesServer() as running:
+        yield running
+
+
+class Asking:
+    """One model at the server's line, and every pause it asked for."""
+
+    def __init__(self, server: ResponsesServer, timeout_secs: int = 30, patient: Callable[[], bool] = lambda: True):
+        self.paused: list[float] = []
+
+        def pause(secs: float) -> bool:
+            self.paused.append(secs)
+            return patient()
+
+        self.line = Line(Server(server.url, server.key, timeout_secs), pause)
+        purse = Purse(desk().ledger, Decimal(1))
+        self.model = OpenAIModel("gpt-5-mini", self.line, purse, spec_of("gpt-5-mini"), Tariff(None, known=False))
+
+
+@pytest.fixture
+def asking(server: ResponsesServer) -> Iterator[Asking]:
+    made = Asking(server)
+    with closing(made.line):
+        yield made
+
+
+def test_an_answer_may_take_what_the_cycle_has_left_and_no_more(server: ResponsesServer, asking: Asking) -> None:
+    asking.line.left("t1")
+    asking.line.took(CYCLE_SECS - 0.3)
+    server.script("plan", rs.hang(9))
+    answer = asking.model.answer(ASKED)
+    assert (answer.status, answer.attempt, len(server.requests)) == ("unavailable", 1, 1)
+    assert "no answer within 0.3 s" in str(answer.error)
+    assert asking.line.left("t1") <= 0
+
+
+def test_with_no_time_left_nothing_is_asked_or_held_back_until_the_next_trace(
+    server: ResponsesServer, asking: Asking
+) -> None:
+    asking.line.left("t1")
+    asking.line.took(CYCLE_SECS)
+    answer = asking.model.answer(ASKED)
+    assert (answer.status, answer.reserve_id, server.requests) == ("unavailable", None, [])
+    assert answer.error == "no time is left for models in this cycle"
+    assert asking.model.answer(replace(ASKED, trace_id="t2")).status == "ok"
+
+
+def test_waiting_counts_and_what_would_pass_the_limit_is_not_waited_for(
+    server: ResponsesServer, asking: Asking
+) -> None:
+    server.script("plan", rs.rate_limited(20), rs.rate_limited(20), rs.rate_limited(20))
+    assert asking.model.answer(ASKED).attempt == 3
+    assert asking.paused == [20, 20]
+    assert asking.line.left("t1") < CYCLE_SECS - 40
+    server.script("plan", rs.rate_limited(CYCLE_SECS - 40))
+    answer = asking.model.answer(ASKED)
+    assert (answer.attempt, asking.paused) == (1, [20, 20])
+
+
+def test_a_limit_for_one_answer_that_is_longer_than_the_cycles_is_the_cycles(server: ResponsesServer) -> None:
+    assert Asking(server, timeout_secs=600).line.left("t1") == 600
+
+
+def test_pauses_grow_and_are_never_alike(server: ResponsesServer, asking: Asking) -> None:
+    for _ in range(5):
+        server.script("plan", *[rs.server_error(500)] * 3)
+        asking.model.answer(ASKED)
+    first, second = asking.paused[::2], asking.paused[1::2]
+    assert all(0.375 <= secs <= 0.5 for secs in first)
+    assert all(0.75 <= secs <= 1 for secs in second)
+    assert len(set(asking.paused)) > 2
+
+
+@pytest.mark.parametrize("value", ["-1", "nan", "inf", "soon", "Wed, 21 Oct 2015 07:28:00 GMT", ""])
+def test_a_retry_after_that_is_no_number_of_seconds_is_as_if_not_there(
+    value: str, server: ResponsesServer, asking: Asking
+) -> None:
+    server.script("plan", rs.rate_limited(value))
+    assert asking.model.answer(ASKED).status == "ok"
+    assert 0.375 <= asking.paused[0] <= 0.5
+
+
+def test_a_run_that_ends_in_a_pause_asks_no_more_and_keeps_every_attempt(server: ResponsesServer) -> None:
+    impatient = Asking(server, patient=lambda: False)
+    server.script("plan", rs.server_error(503, SOON), rs.plan())
+    with closing(impatient.line):
+        answer = impatient.model.answer(ASKED)
+    assert (answer.status, answer.attempt, answer.earlier, len(server.requests)) == ("unavailable", 1, (), 1)
+
+
+def test_attempts_are_kept_in_order_each_with_its_own_reserve(server: ResponsesServer, asking: Asking) -> None:
+    server.script("plan", rs.server_error(500, SOON), rs.rate_limited(retry_after_ms=1), rs.plan())
+    answer = asking.model.answer(ASKED)
+    attempts = [*answer.earlier, answer]
+    assert [(one.attempt, one.status) for one in attempts] == [(1, "unavailable"), (2, "unavailable"), (3, "ok")]
+    assert len({one.reserve_id for one in attempts}) == len({one.request_id for one in attempts}) == 3
+
+
+def test_a_body_without_end_is_left_where_it_is(server: ResponsesServer, asking: Asking) -> None:
+    server.script("plan", rs.other_body(b" " * (MOST_BODY_BYTES + 1), "application/json"))
+    answer = asking.model.answer(ASKED)
+    assert (answer.status, len(server.requests)) == ("malformed", 1)
+    assert str(MOST_BODY_BYTES) in str(answer.error)
