@@ -36,7 +36,7 @@ run: .venv/.stamp ## trade a short paper session: no network, no key, a new demo
 
 test: check ## check, then all tests but the long ones, with coverage
 	@$(SEALED) $(BIN)/coverage erase
-	@$(SEALED) $(BIN)/coverage run -m pytest
+	@$(SEALED) $(BIN)/coverage run -m pytest -n auto
 	@$(SEALED) $(BIN)/coverage combine -q
 	@$(SEALED) $(BIN)/coverage report
 
