@@ -227,6 +227,8 @@ def notices(settings: Settings, desk: Desk) -> list[str]:
     if desk.minds.host is not None:
         used = {Agent.PLANNER: desk.minds.planner, Agent.TRADER: desk.minds.trader, Agent.JUDGE: desk.minds.judge}
         said += remarks({agent: model.name for agent, model in used.items()}, chosen_models(settings), today)
+        if settings.openai_base_url is not None and not chosen_models(settings):
+            said.append(f"no OPENAI_MODEL_* is set: {desk.minds.host} is asked for {desk.minds.about.split(' at ')[0]}")
         said.append(
             f"prompts with market data, position and limits go to {desk.minds.host}; at most "
             f"{text(settings.model_budget_usd_per_day)} USD a day (MODEL_BUDGET_USD_PER_DAY)"

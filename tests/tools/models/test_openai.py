@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -128,3 +129,34 @@ def test_a_body_without_end_is_left_where_it_is(server: ResponsesServer, asking:
     answer = asking.model.answer(ASKED)
     assert (answer.status, len(server.requests)) == ("malformed", 1)
     assert str(MOST_BODY_BYTES) in str(answer.error)
+
+
+def test_an_error_whose_body_has_no_end_is_left_where_it_is(server: ResponsesServer, asking: Asking) -> None:
+    server.script("plan", rs.status(500, message="x" * (MOST_BODY_BYTES + 1)))
+    answer = asking.model.answer(ASKED)
+    assert (answer.status, len(server.requests)) == ("malformed", 1)
+    assert str(MOST_BODY_BYTES) in str(answer.error)
+
+
+@pytest.mark.parametrize("code", [200, 400])
+def test_a_body_that_is_packed_though_nobody_asked_is_not_unpacked(
+    code: int, server: ResponsesServer, asking: Asking
+) -> None:
+    packed = gzip.compress(b"[" * 50_000_000, 1)
+    assert len(packed) < MOST_BODY_BYTES
+    wire = rs.other_body(packed, "application/json", code)
+    server.script("plan", replace(wire, headers={"content-encoding": "gzip"}))
+    answer = asking.model.answer(ASKED)
+    assert (answer.status, len(server.requests)) == ("malformed", 1)
+    assert "packed" in str(answer.error)
+    assert server.requests[0].headers["accept-encoding"] == "identity"
+
+
+def test_a_connection_whose_answer_was_given_up_is_not_used_again(server: ResponsesServer) -> None:
+    made = Asking(server, timeout_secs=1)
+    with closing(made.line):
+        server.script("plan", rs.dribble(rs.plan(), 9), rs.plan())
+        before = made.line.client()
+        answer = made.model.answer(ASKED)
+        assert [one.status for one in (*answer.earlier, answer)] == ["unavailable", "ok"]
+        assert made.line.client() is not before

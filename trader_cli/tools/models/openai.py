@@ -13,7 +13,7 @@ import queue
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -45,7 +45,15 @@ _FATAL_CODES = {
     "invalid_prompt": "refused",
     "content_policy_violation": "refused",
 }
-_FATAL_STATUSES = {400: "invalid_request", 401: "denied", 403: "denied", 404: "unknown_model", 422: "invalid_request"}
+_FATAL_STATUSES = {
+    400: "invalid_request",
+    401: "denied",
+    402: "quota",
+    403: "denied",
+    404: "unknown_model",
+    413: "invalid_request",
+    422: "invalid_request",
+}
 _RETRIED_STATUSES = frozenset({408, 409, 429})
 
 
@@ -110,31 +118,46 @@ class Line:
             import openai
 
             with _named("OPENAI_CUSTOM_HEADERS"):
-                http = httpx2.Client(follow_redirects=False, trust_env=not self.server.is_loopback)
+                http = httpx2.Client(
+                    follow_redirects=False,
+                    trust_env=not self.server.is_loopback,
+                    event_hooks={"response": [_bounded]},
+                )
                 self._client = openai.OpenAI(
                     api_key=self.server.key,
                     base_url=self.server.url,
                     max_retries=0,
-                    default_headers={"Authorization": f"Bearer {self.server.key}"},  # no other from the environment
+                    default_headers={
+                        "Authorization": f"Bearer {self.server.key}",  # no other from the environment
+                        "Accept-Encoding": "identity",
+                    },
                     http_client=http,
                 )
         return self._client
 
     def close(self) -> None:
-        """Let go of the connection, if one was made."""
-        if self._client is not None:
-            self._client.close()
+        """Let go of the connection, if one was made; a request that nobody waits for ends with it."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
 
 
 @dataclass(frozen=True, slots=True)
 class _Came:
-    """What one attempt brought. `wait`: how long the server asks to wait; `billed` False: it cannot cost anything."""
+    """What one attempt brought.
+
+    Attributes:
+        wait: how long the server asks to wait, in seconds.
+        billed: False when it cannot cost anything.
+        late: a thread that nobody waits for may still be reading it.
+    """
 
     reply: replies.Reply
     request_id: str | None = None
     body_sha256: str | None = None
     wait: float | None = None
     billed: bool | None = None
+    late: bool = False
 
 
 class OpenAIModel:
@@ -168,15 +191,17 @@ class OpenAIModel:
             return replace(blank, status="stopped", error=why), None
         if secs <= 0:
             return replace(blank, status="unavailable", error="no time is left for models in this cycle"), None
+        client = self._line.client()  # made, and its library loaded, before money is held and the clock runs
         try:
             held = self._purse.hold_back(question, self.name, self._tariff, len(dumps(request)))
         except OverBudgetError as error:
             return replace(blank, status="over_budget", error=str(error)), None
-        client = self._line.client()  # made, and its library loaded, before the clock runs
         began = time.monotonic()
         came = _send(client, request, secs)
         took = time.monotonic() - began
         self._line.took(took)
+        if came.late:
+            self._line.close()
         reply = came.reply
         return replace(
             blank,
@@ -211,12 +236,15 @@ def _send(client: Any, request: dict[str, Any], secs: float) -> _Came:
         return _within(secs, lambda: _fetch(client, request, secs, over))
     except (TimeoutError, openai.APITimeoutError, httpx2.TimeoutException):
         over.set()
-        return _Came(_unavailable(f"no answer within {secs:.3g} s"))
+        return _Came(_unavailable(f"no answer within {secs:.3g} s"), late=True)
     except openai.APIStatusError as error:
         return _refused(error)
     except (openai.APIConnectionError, httpx2.HTTPError) as error:
-        never_sent = isinstance(error.__cause__, httpx2.ConnectError)
-        words = storable(str(error.__cause__ or error)) or type(error).__name__
+        cause = error.__cause__ or error
+        words = storable(str(cause)) or type(cause).__name__
+        if isinstance(cause, httpx2.DecodingError):
+            return _Came(replies.Reply("malformed", None, words))
+        never_sent = isinstance(cause, httpx2.ConnectError)
         return _Came(_unavailable(f"connection failed: {words}"), billed=False if never_sent else None)
     except (openai.OpenAIError, ValueError, TypeError) as error:
         return _Came(replies.Reply("malformed", None, storable(f"{type(error).__name__}: {error}")))
@@ -230,10 +258,31 @@ def _fetch(client: Any, request: dict[str, Any], secs: float, over: threading.Ev
             raw += chunk
             if over.is_set():
                 raise TimeoutError
-            if len(raw) > MOST_BODY_BYTES:
-                return _Came(replies.Reply("malformed", None, f"a body of more than {MOST_BODY_BYTES} bytes"))
         request_id = response.headers.get("x-request-id")
     return _Came(replies.read(bytes(raw)), request_id, hashlib.sha256(raw).hexdigest())
+
+
+def _bounded(response: Any) -> None:
+    """A hook on each response before its body is read, an error's too: nothing packed, and no more than a bound."""
+    import httpx2
+
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise httpx2.DecodingError("the body is packed, though nobody asked for that", request=response.request)
+    stream = response.stream
+
+    class Bounded(httpx2.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            size = 0
+            for chunk in stream:
+                size += len(chunk)
+                if size > MOST_BODY_BYTES:
+                    raise httpx2.DecodingError(f"a body of more than {MOST_BODY_BYTES} bytes", request=response.request)
+                yield chunk
+
+        def close(self) -> None:
+            stream.close()
+
+    response.stream = Bounded()
 
 
 def _within(secs: float, call: Callable[[], T]) -> T:
