@@ -20,6 +20,7 @@ from trader_cli.agents.ask import ask
 from trader_cli.agents.prompts import position_facts
 from trader_cli.agents.reading import UnreadableError, parse
 from trader_cli.core.limits import review
+from trader_cli.core.regimes import Regime
 from trader_cli.schemas import judge as judge_schema
 from trader_cli.schemas import planner as planner_schema
 from trader_cli.schemas import trader as trader_schema
@@ -354,6 +355,8 @@ def test_the_planner_hears_numbers_of_each_policy_and_the_bounds_of_its_paramete
     assert "; fast 9; slow 34\n" in question.prompt
     assert all(f"\n{spec.policy_id}: {spec.summary}" in question.prompt for spec in CATALOGUE)
     assert facts["secs_to_next_close"] == 300
+    assert facts["regime"] in set(Regime)
+    assert facts["orders_left_today"] == case().situation.limits.max_orders_per_day
 
 
 def test_the_trader_hears_what_the_law_would_let_through_either_way() -> None:

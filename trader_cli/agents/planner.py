@@ -6,6 +6,7 @@ from typing import Any
 
 from trader_cli.agents.prompts import PRELUDE, account_facts, market_facts, position_facts
 from trader_cli.agents.reading import UnreadableError, check
+from trader_cli.core.regimes import regime
 from trader_cli.schemas.planner import SCHEMA, WIRE, Plan, Strategy
 from trader_cli.schemas.policy import CATALOGUE
 from trader_cli.schemas.question import Agent, Question
@@ -31,6 +32,7 @@ def question(situation: Situation, trace_id: str) -> Question:
     """What the planner is asked."""
     facts = {
         **market_facts(situation),
+        "regime": regime(situation.observation.features).value,
         "secs_to_next_close": secs_to_next_close(situation),
         "position": position_facts(situation),
         **account_facts(situation),

@@ -65,6 +65,7 @@ def account_facts(situation: Situation) -> dict[str, Any]:
         "free_quote": brief(sub(situation.book.quote, situation.reserved)),
         "deposit_cap": None if cap is None else text(cap),
         "trading_state": situation.state.name,
+        "orders_left_today": max(0, situation.limits.max_orders_per_day - situation.history.orders_today),
         "costs": {
             "fee_pct": text(situation.costs.fee_pct),
             "spread_bps": float(situation.costs.spread_bps),
