@@ -13,14 +13,14 @@ from typing import Protocol
 import pytest
 from hypothesis import settings
 
-settings.register_profile("house", deadline=None)  # a busy machine is no fault of an example
-settings.load_profile("house")
-
 os.environ["_TYPER_FORCE_DISABLE_TERMINAL"] = "1"  # Typer reads it once, when it is imported
 os.environ["COLUMNS"] = "80"
 
 from trader_cli.config import NAMES
 from trader_cli.core.redaction import forget_secrets
+
+settings.register_profile("house", deadline=None)  # a busy machine is no fault of an example
+settings.load_profile("house")
 
 ROOT = Path(__file__).resolve().parent.parent
 SEALED = {

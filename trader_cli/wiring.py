@@ -227,7 +227,8 @@ def notices(settings: Settings, desk: Desk) -> list[str]:
     if desk.minds.host is not None:
         used = {Agent.PLANNER: desk.minds.planner, Agent.TRADER: desk.minds.trader, Agent.JUDGE: desk.minds.judge}
         said += remarks({agent: model.name for agent, model in used.items()}, chosen_models(settings), today)
-        if settings.openai_base_url is not None and not chosen_models(settings):
+        unnamed = {agent: model.name for agent, model in used.items()} == models_in_use(settings, today)
+        if settings.openai_base_url is not None and unnamed and not chosen_models(settings):
             said.append(f"no OPENAI_MODEL_* is set: {desk.minds.host} is asked for {desk.minds.about.split(' at ')[0]}")
         said.append(
             f"prompts with market data, position and limits go to {desk.minds.host}; at most "
@@ -334,7 +335,7 @@ def tariff(settings: Settings, name: str) -> Tariff:
     spec = spec_of(name)
     if spec is not None and spec.price is not None:
         return Tariff(spec.price, known=True)
-    return Tariff(dearest() if settings.openai_base_url is None else None, known=False)
+    return Tariff(dearest() if server(settings).is_openai else None, known=False)
 
 
 def _halted(stop: OperatorStop) -> str | None:

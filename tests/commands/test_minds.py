@@ -10,10 +10,15 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from tests.live.scenes import GOOD
 from tests.responses_server import ResponsesServer, raw_text
 from tests.test_hostile import Say, say
+from trader_cli.config import Settings
+from trader_cli.tools.models.purse import Tariff
+from trader_cli.tools.models.table import dearest
+from trader_cli.wiring import tariff
 
 __all__ = ["say"]
 
@@ -186,3 +191,11 @@ def test_a_replay_of_nothing_is_not_found(say: Say) -> None:
     assert say("cycle").code == 0
     assert say("replay", "ffffffff").code == 8
     assert say("replay", "last", "--step", "sing").code == 2
+
+
+@pytest.mark.parametrize("url", [None, "https://api.openai.com/v1", "https://API.openai.com/v1"])
+def test_a_model_without_a_price_costs_the_dearest_at_openai_however_it_is_named(url: str | None) -> None:
+    settings = Settings(openai_api_key=SecretStr("sk-abcdefghijklmnop"), openai_base_url=url)
+    assert tariff(settings, "gpt-7") == Tariff(dearest(), known=False)
+    elsewhere = Settings(openai_api_key=SecretStr("sk-abcdefghijklmnop"), openai_base_url="http://127.0.0.1:1/v1")
+    assert tariff(elsewhere, "gpt-7") == Tariff(None, known=False)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.ledgers import grow, ledger_at, reading, tampering, wall
-from trader_cli.core.errors import NotFoundError
+from tests.tools.test_migrations import with_steps
+from trader_cli.core.errors import LedgerError, NotFoundError
 from trader_cli.phases.replay import replay
 from trader_cli.schemas.question import Agent
 from trader_cli.schemas.replay import Replay
@@ -87,3 +88,13 @@ def test_a_step_that_is_not_there_is_not_found(tmp_path: Path) -> None:
     path = ledger_at(tmp_path / "agent.db")
     with reading(path) as ledger, pytest.raises(NotFoundError, match="has no PLANNER step"):
         replay(ledger, "f" * 32, Agent.PLANNER, rewind(path))
+
+
+def test_a_ledger_of_an_older_schema_is_to_be_migrated_first(tmp_path: Path) -> None:
+    path = tmp_path / "agent.db"
+    with with_steps(2):
+        grow(path, 2)
+    with reading(path) as ledger:
+        trace = ledger.db.execute("SELECT trace_id FROM decisions LIMIT 1").fetchone()[0]
+        with pytest.raises(LedgerError, match="a replay needs a ledger of this program's schema"):
+            replay(ledger, trace, Agent.PLANNER, rewind(path))

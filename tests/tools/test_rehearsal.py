@@ -185,7 +185,7 @@ def test_a_rehearsal_of_a_ledger_of_another_schema_is_refused(path: Path) -> Non
     with plain(path) as db:
         db.execute("PRAGMA user_version=999")
     before = sha256(path)
-    with pytest.raises(LedgerError, match="a dry run needs a ledger of this program's schema"):
+    with pytest.raises(LedgerError, match="a look ahead or back needs a ledger of this program's schema"):
         rehearse(path, wall)
     assert sha256(path) == before
 

@@ -57,7 +57,8 @@ def rehearse(path: Path, wall: Callable[[], Moment], before: int | None = None) 
         try:
             if int(db.execute("PRAGMA source.user_version").fetchone()[0]) != len(migrations.STEPS):
                 raise LedgerError(
-                    "a dry run needs a ledger of this program's schema", "Run any writing command once: trader recover"
+                    "a look ahead or back needs a ledger of this program's schema",
+                    "Run any writing command once: trader recover",
                 )
             db.execute("BEGIN")
             _copy(db, {"day": iso(day_start(wall())), "before": _ALL if before is None else before})

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from trader_cli.core.errors import NotFoundError
+from trader_cli.core.errors import LedgerError, NotFoundError
 from trader_cli.core.moments import read_span
 from trader_cli.schemas.decision import Decision
 from trader_cli.schemas.market import Costs, Market
@@ -37,7 +37,11 @@ class Ground:
 
 
 def ground(ledger: Ledger, decision: Decision[Any]) -> Ground:
-    """The ground of a decision. Raises NotFoundError where its terms are not in the ledger."""
+    """The ground of a decision. Raises NotFoundError where its terms are not there, LedgerError for an old ledger."""
+    if not ledger.has("model_calls", "round"):
+        raise LedgerError(
+            "a replay needs a ledger of this program's schema", "Run any writing command once: trader recover"
+        )
     row = ledger.db.execute(
         "SELECT d.link, t.terms_json, d.law_json, c.facts_json FROM decisions AS d "
         "LEFT JOIN terms AS t ON t.sha256 = d.terms_sha256 LEFT JOIN model_calls AS c ON c.id = d.model_call_id "

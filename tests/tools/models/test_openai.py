@@ -160,3 +160,35 @@ def test_a_connection_whose_answer_was_given_up_is_not_used_again(server: Respon
         answer = made.model.answer(ASKED)
         assert [one.status for one in (*answer.earlier, answer)] == ["unavailable", "ok"]
         assert made.line.client() is not before
+
+
+@pytest.mark.parametrize("name", ["message", "type", "code"])
+@pytest.mark.parametrize("depth", [300, 975, 980, 5_000])
+def test_an_error_that_is_nested_without_end_is_a_refusal_and_no_crash(
+    name: str, depth: int, server: ResponsesServer, asking: Asking
+) -> None:
+    body = b'{"error":{"' + name.encode() + b'":' + b"[" * depth + b"]" * depth + b"}}"
+    server.script("plan", rs.other_body(body, "application/json", 400))
+    answer = asking.model.answer(ASKED)
+    assert (answer.status, answer.usage.cost_basis) == ("invalid_request", "not billed")
+
+
+@pytest.mark.parametrize("call_id", ["call_a\0b", "call_sk-abcdefgh12345678"])
+def test_a_call_whose_id_cannot_be_kept_is_malformed(call_id: str, server: ResponsesServer, asking: Asking) -> None:
+    server.script("plan", rs.tool_call("get_ohlcv", {"timeframe": "1h", "limit": 3}, call_id=call_id))
+    assert asking.model.answer(ASKED).status == "malformed"
+
+
+@pytest.mark.parametrize(
+    ("url", "is_openai"),
+    [
+        ("https://api.openai.com/v1", True),
+        ("https://API.OpenAI.com/v1", True),
+        ("https://eu.api.openai.com./v1", True),
+        ("https://openai.com.example.org/v1", False),
+        ("https://notopenai.com/v1", False),
+        ("http://127.0.0.1:8000/v1", False),
+    ],
+)
+def test_openais_own_host_is_known_however_it_is_written(url: str, is_openai: bool) -> None:
+    assert Server(url, "sk-x", 30).is_openai is is_openai

@@ -54,6 +54,8 @@ _FATAL_STATUSES = {
     413: "invalid_request",
     422: "invalid_request",
 }
+_ERROR_FIELDS = ("code", "type", "message")
+"""What an error's body may say in words; anything else in their places is nothing."""
 _RETRIED_STATUSES = frozenset({408, 409, 429})
 
 
@@ -75,6 +77,12 @@ class Server:
     def host(self) -> str:
         """The host's name, and its port where one is named."""
         return urlsplit(self.url).netloc
+
+    @property
+    def is_openai(self) -> bool:
+        """Whether it is OpenAI's own, whatever way its address is written."""
+        name = (urlsplit(self.url).hostname or "").rstrip(".")
+        return name == "openai.com" or name.endswith(".openai.com")
 
     @property
     def is_loopback(self) -> bool:
@@ -246,7 +254,7 @@ def _send(client: Any, request: dict[str, Any], secs: float) -> _Came:
             return _Came(replies.Reply("malformed", None, words))
         never_sent = isinstance(cause, httpx2.ConnectError)
         return _Came(_unavailable(f"connection failed: {words}"), billed=False if never_sent else None)
-    except (openai.OpenAIError, ValueError, TypeError) as error:
+    except (openai.OpenAIError, ValueError, TypeError, RecursionError) as error:
         return _Came(replies.Reply("malformed", None, storable(f"{type(error).__name__}: {error}")))
 
 
@@ -307,8 +315,10 @@ def _within(secs: float, call: Callable[[], T]) -> T:
 
 def _refused(error: Any) -> _Came:
     """An HTTP status that is not 2xx: what it means, and whether to try again. Nothing was billed."""
-    code = str(error.code or error.type or "")
-    status = _FATAL_CODES.get(code) or _FATAL_CODES.get(str(error.type or "")) or _FATAL_STATUSES.get(error.status_code)
+    body = error.body if isinstance(error.body, dict) else {}
+    code, kind, message = (said if isinstance(said := body.get(name), str) else "" for name in _ERROR_FIELDS)
+    code = code or kind
+    status = _FATAL_CODES.get(code) or _FATAL_CODES.get(kind) or _FATAL_STATUSES.get(error.status_code)
     redirected = 300 <= error.status_code < 400
     if status is None:
         status = "invalid_request" if redirected else "unavailable"
@@ -316,8 +326,7 @@ def _refused(error: Any) -> _Came:
     wait = _retry_after(headers)
     retried = error.status_code in _RETRIED_STATUSES or error.status_code >= 500
     again = status == "unavailable" and retried and headers.get("x-should-retry") != "false"
-    body = error.body if isinstance(error.body, dict) else {}
-    said = f"it points to {headers.get('location', 'nowhere')}" if redirected else body.get("message") or error.message
+    said = f"it points to {headers.get('location', 'nowhere')}" if redirected else message or "without a message"
     asked = "" if wait is None else f"; asks to wait {wait:.3g} s"
     words = storable(f"HTTP {error.status_code}{f' {code}' if code else ''}: {said}{asked}")[:500]
     return _Came(replies.Reply(status, None, words, again=again), error.request_id, None, wait, False)

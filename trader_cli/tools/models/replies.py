@@ -73,6 +73,8 @@ def _called(calls: list[dict[str, Any]], output: list[dict[str, Any]], usage: Us
     keys = ("call_id", "name", "arguments")
     if not all(isinstance(call.get(key), str) for call in calls for key in keys):
         return Reply("malformed", None, "a tool call without id, name or arguments", usage)
+    if any(storable(call["call_id"]) != call["call_id"] for call in calls):  # its answer could not name it
+        return Reply("malformed", None, "a tool call whose id cannot be kept", usage)
     if not _can_be_handed_back(output):
         return Reply("malformed", None, "a tool call among items that are no sound JSON", usage)
     made = tuple(ToolCall(*(storable(call[key]) for key in keys)) for call in calls)
