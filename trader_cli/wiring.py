@@ -326,8 +326,11 @@ def server(settings: Settings) -> Server:
     """Where models are asked, and with which key. Raises ConfigError without one."""
     if settings.openai_api_key is None:
         raise ConfigError("OPENAI_API_KEY is not set", "Set it, or AGENTS=rules (free).")
-    url = (settings.openai_base_url or OPENAI_URL).rstrip("/")
-    return Server(url, settings.openai_api_key.get_secret_value(), settings.model_timeout_secs)
+    return _server(settings, settings.openai_api_key.get_secret_value())
+
+
+def _server(settings: Settings, key: str) -> Server:
+    return Server((settings.openai_base_url or OPENAI_URL).rstrip("/"), key, settings.model_timeout_secs)
 
 
 def tariff(settings: Settings, name: str) -> Tariff:
@@ -335,7 +338,7 @@ def tariff(settings: Settings, name: str) -> Tariff:
     spec = spec_of(name)
     if spec is not None and spec.price is not None:
         return Tariff(spec.price, known=True)
-    return Tariff(dearest() if server(settings).is_openai else None, known=False)
+    return Tariff(dearest() if _server(settings, "").is_openai else None, known=False)
 
 
 def _halted(stop: OperatorStop) -> str | None:
