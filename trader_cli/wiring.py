@@ -326,7 +326,10 @@ def server(settings: Settings) -> Server:
     """Where models are asked, and with which key. Raises ConfigError without one."""
     if settings.openai_api_key is None:
         raise ConfigError("OPENAI_API_KEY is not set", "Set it, or AGENTS=rules (free).")
-    return _server(settings, settings.openai_api_key.get_secret_value())
+    key = settings.openai_api_key.get_secret_value()
+    if not (key.isascii() and key.isprintable()):  # it travels in a header
+        raise ConfigError("OPENAI_API_KEY must be a key of plain ASCII characters", "Copy it again, whole.")
+    return _server(settings, key)
 
 
 def _server(settings: Settings, key: str) -> Server:
@@ -334,11 +337,11 @@ def _server(settings: Settings, key: str) -> Server:
 
 
 def tariff(settings: Settings, name: str) -> Tariff:
-    """What a model's tokens are reckoned at. One without a price costs the dearest at OpenAI, nothing elsewhere."""
+    """What a model's tokens are reckoned at: without a price the dearest there is, on this machine nothing."""
     spec = spec_of(name)
     if spec is not None and spec.price is not None:
         return Tariff(spec.price, known=True)
-    return Tariff(dearest() if _server(settings, "").is_openai else None, known=False)
+    return Tariff(None if _server(settings, "").is_loopback else dearest(), known=False)
 
 
 def _halted(stop: OperatorStop) -> str | None:

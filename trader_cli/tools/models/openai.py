@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import ipaddress
 import os
 import queue
 import secrets
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 
 from trader_cli.core.errors import ConfigError
 from trader_cli.core.hostile import storable
+from trader_cli.core.redaction import keep_secret
 from trader_cli.schemas.model import ModelSpec
 from trader_cli.schemas.question import OK, Answer, Question
 from trader_cli.tools.models import replies, requests
@@ -56,6 +58,8 @@ _FATAL_STATUSES = {
 }
 _ERROR_FIELDS = ("code", "type", "message")
 """What an error's body may say in words; anything else in their places is nothing."""
+_PERHAPS_BILLED = frozenset({408, 502, 504, *range(520, 528)})
+"""A gateway gave up on a server that may have answered."""
 _RETRIED_STATUSES = frozenset({408, 409, 429})
 
 
@@ -88,7 +92,9 @@ class Server:
     def is_loopback(self) -> bool:
         """Whether it is this machine: no proxy stands between."""
         name = urlsplit(self.url).hostname or ""
-        return name in ("localhost", "::1") or name.startswith("127.")
+        with contextlib.suppress(ValueError):
+            return ipaddress.ip_address(name).is_loopback
+        return name == "localhost"
 
 
 class Line:
@@ -122,6 +128,7 @@ class Line:
         """The SDK's client: no retries, no redirects, no proxy to this machine, nothing logged."""
         if self._client is None:
             os.environ.pop("OPENAI_LOG", None)  # its debug log would print whole requests, past our redaction
+            _keep_secrets_of_the_environment()
             import httpx2
             import openai
 
@@ -141,6 +148,8 @@ class Line:
                     },
                     http_client=http,
                 )
+            if not self.server.is_openai:
+                self._client.organization = self._client.project = None  # nobody else's business
         return self._client
 
     def close(self) -> None:
@@ -314,7 +323,7 @@ def _within(secs: float, call: Callable[[], T]) -> T:
 
 
 def _refused(error: Any) -> _Came:
-    """An HTTP status that is not 2xx: what it means, and whether to try again. Nothing was billed."""
+    """An HTTP status that is not 2xx: what it means, whether to try again, whether it can have been billed."""
     body = error.body if isinstance(error.body, dict) else {}
     code, kind, message = (said if isinstance(said := body.get(name), str) else "" for name in _ERROR_FIELDS)
     code = code or kind
@@ -329,7 +338,8 @@ def _refused(error: Any) -> _Came:
     said = f"it points to {headers.get('location', 'nowhere')}" if redirected else message or "without a message"
     asked = "" if wait is None else f"; asks to wait {wait:.3g} s"
     words = storable(f"HTTP {error.status_code}{f' {code}' if code else ''}: {said}{asked}")[:500]
-    return _Came(replies.Reply(status, None, words, again=again), error.request_id, None, wait, False)
+    billed = None if error.status_code in _PERHAPS_BILLED else False
+    return _Came(replies.Reply(status, None, words, again=again), error.request_id, None, wait, billed)
 
 
 def _retry_after(headers: Any) -> float | None:
@@ -346,12 +356,22 @@ def _unavailable(why: str) -> replies.Reply:
     return replies.Reply("unavailable", None, why, again=True)
 
 
+def _keep_secrets_of_the_environment() -> None:
+    """What the SDK reads of the environment by itself may hold keys and passwords; errors repeat it."""
+    for line in os.environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines():
+        keep_secret("OPENAI_CUSTOM_HEADERS", line.partition(":")[2] or line)
+    for name, value in os.environ.items():
+        if name.lower().endswith("_proxy") and (password := urlsplit(value).password):
+            keep_secret(name, password)
+
+
 @contextlib.contextmanager
 def _named(name: str) -> Any:
     """Say which variable of the environment broke the client, if one did."""
     try:
         yield
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, ImportError, OSError) as error:
         raise ConfigError(
-            f"the model's client cannot be made: {storable(str(error))}", f"Look at {name} and the proxies set here."
+            f"the model's client cannot be made: {storable(str(error))}",
+            f"Look at {name}, SSL_CERT_FILE and the proxies set here.",
         ) from error

@@ -16,8 +16,7 @@ from trader_cli.tools.ledger import Ledger
 class Tariff:
     """What a model's tokens are reckoned at: nothing without a price.
 
-    `known` is False where the table has no price: then `price` is the dearest there is, or none on a server that
-    is not OpenAI's.
+    `known` is False where the table has no price: then `price` is the dearest there is, or none on this machine.
     """
 
     price: Price | None
