@@ -425,7 +425,8 @@ def test_dust_is_not_a_position_and_has_no_owner() -> None:
     [
         (Verdict("APPROVE"), "0.001"),
         (Verdict("REVISE", Decimal("0.0004")), "0.0004"),
-        (Verdict("REVISE", Decimal(999)), "0.001"),
+        (Verdict("REVISE", Decimal("0.001")), "0.001"),
+        (Verdict("REVISE", Decimal(999)), "0"),
         (Verdict("REJECT"), "0"),
     ],
 )

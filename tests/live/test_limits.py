@@ -26,7 +26,7 @@ def all_there_is(body: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("verdict", "decided"),
     [
-        ({"decision": "REVISE", "revised_qty": "9999", "violations": [], "notes": "more"}, "APPROVE"),
+        ({"decision": "REVISE", "revised_qty": "9999", "violations": [], "notes": "more"}, "openai"),
         ({"decision": "APPROVE", "revised_qty": "9999", "violations": [], "notes": ""}, "fallback"),
         ({"decision": "APPROVE", "revised_qty": "0.00001", "violations": [], "notes": ""}, "fallback"),
         ({"decision": "REVISE", "revised_qty": None, "violations": [], "notes": ""}, "fallback"),
@@ -42,11 +42,7 @@ def test_a_judge_can_raise_nothing(verdict: dict[str, Any], decided: str, tmp_pa
         scene.server.script("verdict", verdict)
         code, came = scene.cycle()
         assert code == 0
-        if decided == "fallback":
-            assert (came.verdict.source, came.verdict.payload.decision, scene.orders) == ("fallback", "REJECT", 0)
-        else:
-            assert came.verdict.payload.decision == decided
-            assert scene.rows("SELECT qty FROM orders") == [(format(came.proposal.payload.qty, "f"),)]
+        assert (came.verdict.source, came.verdict.payload.decision, scene.orders) == (decided, "REJECT", 0)
         scene.assert_sound()
 
 

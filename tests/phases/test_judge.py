@@ -173,20 +173,37 @@ def test_the_judge_can_lower_a_buy() -> None:
     assert verdict.review.allowed == D("0.0005")
 
 
-@pytest.mark.parametrize("wish", ["0.001", "0.00100001", "0.002", "999999999999"])
-def test_the_judge_can_not_raise_a_buy(wish: str) -> None:
+@pytest.mark.parametrize("wish", ["0.00100001", "0.002", "999999999999"])
+def test_a_judge_that_raises_a_buy_is_refused(wish: str) -> None:
     scene = desk()
     _, _, verdict = verdict_on(scene, proposal_words(), verdict_words("REVISE", wish))
-    assert (verdict.payload.decision, verdict.payload.revised_qty) == ("APPROVE", None)
+    assert (verdict.payload.decision, verdict.payload.revised_qty) == ("REJECT", None)
+    assert verdict.payload.notes == "the judge raised the quantity, which it may only lower"
     assert verdict.review is not None
-    assert verdict.review.allowed == D("0.001")
+    assert verdict.review.allowed == 0
 
 
-def test_the_judge_can_not_raise_above_what_the_law_left() -> None:
+def test_a_revision_to_what_was_allowed_changes_nothing() -> None:
+    scene = desk()
+    _, _, verdict = verdict_on(scene, proposal_words(), verdict_words("REVISE", "0.001"))
+    assert (verdict.payload.decision, verdict.payload.revised_qty) == ("APPROVE", None)
+
+
+def test_a_judge_that_raises_above_what_the_law_left_is_refused() -> None:
     scene = desk()
     scene.limit(max_order=D(30))
     _, _, verdict = verdict_on(scene, proposal_words(), verdict_words("REVISE", "0.001"))
-    assert (verdict.payload.decision, verdict.payload.revised_qty) == ("REVISE", D("0.00059"))
+    assert (verdict.payload.decision, verdict.payload.revised_qty) == ("REJECT", None)
+
+
+def test_a_judge_that_raises_a_sale_can_neither_raise_nor_block_it() -> None:
+    scene = desk()
+    scene.traded()
+    _, _, verdict = verdict_on(scene, proposal_words("SELL"), verdict_words("REVISE", "0.002"))
+    assert (verdict.payload.decision, verdict.payload.revised_qty) == (
+        "REVISE",
+        D("0.00099"),
+    )  # all of it that the law allowed
 
 
 def test_the_judges_quantity_is_put_on_the_step() -> None:

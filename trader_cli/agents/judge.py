@@ -63,10 +63,15 @@ def read(document: Any) -> Verdict:
 
 
 def advised(verdict: Verdict, law: Review) -> Decimal:
-    """The quantity the judge lets through of what the law allowed: never more."""
-    if verdict.decision == "REJECT":
+    """The quantity the judge lets through of what the law allowed; a revision that raises it lets nothing through."""
+    if verdict.decision == "REJECT" or raises(verdict, law):
         return ZERO
-    return law.allowed if verdict.revised_qty is None else min(law.allowed, verdict.revised_qty)
+    return law.allowed if verdict.revised_qty is None else verdict.revised_qty
+
+
+def raises(verdict: Verdict, law: Review) -> bool:
+    """Whether a revision asks for more than the law allowed, which was told to the judge."""
+    return verdict.revised_qty is not None and verdict.revised_qty > law.allowed
 
 
 def _qty(words: str) -> Decimal:

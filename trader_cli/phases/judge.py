@@ -69,7 +69,10 @@ def ruled(case: Case, first: Review, law: Review, asked: Asked[Verdict] | None) 
     asked_qty = case.proposal.qty
     if law.allowed <= ZERO:
         refusal = law.refusal
-        by_judge = asked is not None and case.is_buy and (said is None or said.decision == "REJECT")
+        raised = said is not None and mind.raises(said, first)
+        by_judge = asked is not None and case.is_buy and (said is None or raised or said.decision == "REJECT")
+        if by_judge and raised:
+            return Verdict("REJECT", None, violations, "the judge raised the quantity, which it may only lower")
         words = "the judge refused" if by_judge else f"{refusal.name}: {refusal.value}" if refusal else "nothing left"
         return Verdict("REJECT", None, violations, cut(said.notes if by_judge and said and said.notes else words))
     notes = said.notes if said else ""

@@ -14,6 +14,8 @@ from tests import responses_server as rs
 from tests.desks import desk
 from tests.fakes import NOW
 from tests.responses_server import ResponsesServer
+from trader_cli.core.errors import ConfigError
+from trader_cli.core.redaction import redact
 from trader_cli.schemas import planner
 from trader_cli.schemas.question import Agent, Question
 from trader_cli.tools.models.openai import CYCLE_SECS, MOST_BODY_BYTES, Line, OpenAIModel, Server
@@ -192,3 +194,52 @@ def test_a_call_whose_id_cannot_be_kept_is_malformed(call_id: str, server: Respo
 )
 def test_openais_own_host_is_known_however_it_is_written(url: str, is_openai: bool) -> None:
     assert Server(url, "sk-x", 30).is_openai is is_openai
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [("127.0.0.1:80", True), ("localhost", True), ("[::1]:8000", True), ("127.evil.com", False), ("10.0.0.1", False)],
+)
+def test_only_this_machine_is_loopback(host: str, here: bool) -> None:
+    assert Server(f"http://{host}/v1", "sk-x", 30).is_loopback is here
+
+
+@pytest.mark.parametrize(
+    ("code", "basis"), [(500, "not billed"), (503, "not billed"), (502, "unpriced"), (504, "unpriced")]
+)
+def test_a_gateway_that_gave_up_may_have_been_billed(
+    code: int, basis: str, server: ResponsesServer, asking: Asking
+) -> None:
+    server.script("plan", *[rs.status(code, headers=SOON)] * 3)
+    answer = asking.model.answer(ASKED)
+    assert {one.usage.cost_basis for one in (*answer.earlier, answer)} == {basis}
+
+
+def test_no_organisation_of_the_environment_is_told_to_another_server(
+    server: ResponsesServer, asking: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-mine")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-mine")
+    asking.model.answer(ASKED)
+    (request,) = server.requests
+    assert not {"openai-organization", "openai-project"} & request.headers.keys()
+
+
+def test_a_secret_in_a_header_of_the_environment_is_not_repeated(
+    asking: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Api-Key: gateway\rsecret-hush1234")
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:proxy-hush5678@127.0.0.1:9")
+    answer = asking.model.answer(ASKED)
+    assert answer.status != "ok"
+    assert "hush1234" not in str(answer.error)
+    assert redact("proxy-hush5678") != "proxy-hush5678"
+
+
+@pytest.mark.parametrize(("name", "value"), [("ALL_PROXY", "socks5://127.0.0.1:9"), ("SSL_CERT_FILE", "/nonexistent")])
+def test_an_environment_the_sdk_cannot_be_made_in_is_a_wrong_setting(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match="the model's client cannot be made"):
+        Line(Server("https://models.invalid/v1", "sk-x", 30), lambda secs: True).client()
