@@ -281,6 +281,30 @@ FORGERIES = [
         {CALLS: "model call {id}: rules was asked over no network, and cost 1 (reserve None)"},
     ),
     Forgery(
+        "a model's decision that is called the rules'",
+        "SELECT d.id FROM decisions AS d WHERE d.source = 'openai' AND d.agent = 'PLANNER'",
+        "UPDATE decisions SET source = 'rules' WHERE id = :id",
+        {CALLS: "decision {id}: source is rules, its model gpt-5 was of the other kind"},
+    ),
+    Forgery(
+        "an answer that is called free",
+        _PAID,
+        "UPDATE model_calls SET cost_usd = '0', cost_basis = 'not billed' WHERE id = :id",
+        {CALLS: "model call {id}: status is ok, so it was billed"},
+    ),
+    Forgery(
+        "an answer without a cost",
+        _PAID,
+        "UPDATE model_calls SET cost_usd = '0', cost_basis = NULL WHERE id = :id",
+        {CALLS: "model call {id}: cost_basis is None, and something was held back for it"},
+    ),
+    Forgery(
+        "what a tool gave, as nothing",
+        "SELECT id, id + 1 AS next FROM model_calls WHERE tools_json IS NOT NULL",
+        "UPDATE model_calls SET tools_json = json_set(tools_json, '$[0].output', NULL) WHERE id = :id",
+        {CALLS: "model call {next}: it is in round 1, though"},
+    ),
+    Forgery(
         "what a tool gave",
         "SELECT id FROM model_calls WHERE tools_json IS NOT NULL",
         "UPDATE model_calls SET tools_json = json_set(tools_json, '$[0].output', '[]') WHERE id = :id",

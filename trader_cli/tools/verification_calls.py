@@ -21,6 +21,9 @@ SELECT c.id, c.trace_id, c.agent, c.model, c.round, c.attempt, c.status, c.cost_
 FROM model_calls AS c LEFT JOIN model_reserves AS r ON r.id = c.reserve_id
 WHERE c.request_json IS NOT NULL ORDER BY c.trace_id, c.agent, c.id"""
 
+_ANSWERED = ("ok", "incomplete", "empty")
+"""Statuses of an answer that came, whatever it holds."""
+
 UNSENT = ("stopped", "over_budget")
 """Statuses of a call that was never made; one for which no time was left is the third."""
 
@@ -39,6 +42,7 @@ def calls(ledger: Ledger, count: Count) -> Problems:
         yield from (f"{name}: {words}" for words in _cost(row))
         last = row
     yield from _offline(ledger)
+    yield from _sources(ledger)
 
 
 def looked_up(ledger: Ledger) -> Iterator[tuple[int, str, int | None]]:
@@ -62,7 +66,7 @@ def _in_order(row: tuple[Any, ...], last: tuple[Any, ...] | None) -> Iterator[st
     then = (last[4] + 1, 1)
     if (number, attempt) not in (again, then):
         yield f"it is attempt {attempt} of round {number} after attempt {last[5]} of round {last[4]}"
-    elif (number, attempt) == then and last[13] is None:
+    elif (number, attempt) == then and (last[13] is None or any(one["output"] is None for one in json.loads(last[13]))):
         yield f"it is in round {number}, though the answer before it looked nothing up"
     elif (number, attempt) == again and last[6] == "ok":
         yield f"it is attempt {attempt}, though the one before it was answered"
@@ -90,6 +94,12 @@ def _held(row: tuple[Any, ...], held: set[int]) -> Iterator[str]:
 def _cost(row: tuple[Any, ...]) -> Iterator[str]:
     """Its cost again, by what it is said to rest on."""
     was, basis = dec(row[7]), row[8]
+    if any(tokens is not None and tokens < 0 for tokens in (*row[10:13], row[20])):
+        yield "it has fewer tokens than none"
+    if (basis is None) != (row[14] is None):
+        yield f"cost_basis is {basis!r}, and {'something' if row[14] else 'nothing'} was held back for it"
+    if basis == "not billed" and row[6] in _ANSWERED:
+        yield f"status is {row[6]}, so it was billed"
     amount = ZERO if row[18] is None else dec(row[18])
     price = None if row[9] is None else Price(**{name: dec(value) for name, value in json.loads(row[9]).items()})
     exact = None if price is None else cost(price, Usage(row[10], row[11], row[12], cache_write_tokens=row[20]))
@@ -106,6 +116,16 @@ def _cost(row: tuple[Any, ...]) -> Iterator[str]:
         yield "its cost rests on its tokens, and they or the price are not there"
     elif (expected := now[basis]) is not None and expected != was:
         yield f"cost_usd is {row[7]}, its {basis or 'nothing'} makes it {text(expected)}"
+
+
+def _sources(ledger: Ledger) -> Iterator[str]:
+    """A decision is of the kind of model that it stands on."""
+    for row_id, source, model in ledger.db.execute(
+        "SELECT d.id, d.source, c.model FROM decisions AS d JOIN model_calls AS c ON c.id = d.model_call_id "
+        "WHERE (d.source = 'rules' AND c.request_json IS NOT NULL) "
+        "OR (d.source = 'openai' AND c.request_json IS NULL AND c.model = 'rules') ORDER BY d.id"
+    ):
+        yield f"decision {row_id}: source is {source}, its model {model} was of the other kind"
 
 
 def _offline(ledger: Ledger) -> Iterator[str]:
