@@ -26,7 +26,7 @@ from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.lock import FileLock
 from trader_cli.tools.markets.recorded import RecordedMarket
 from trader_cli.tools.markets.simulated import SimulatedMarket
-from trader_cli.tools.models.openai import OPENAI_URL, Line, OpenAIModel, Server
+from trader_cli.tools.models.openai import OPENAI_URL, Known, Line, OpenAIModel, Server
 from trader_cli.tools.models.purse import Purse, Tariff
 from trader_cli.tools.models.rules import RulesModel
 from trader_cli.tools.models.shown import ShownModel
@@ -220,15 +220,15 @@ def limits(settings: Settings, timeframe_ms: int) -> Limits:
     )
 
 
-def notices(settings: Settings, desk: Desk) -> list[str]:
+def notices(settings: Settings, desk: Desk, bench: Bench = Bench()) -> list[str]:
     """What an operator should know before the first cycle."""
     said = []
     today = desk.clock.wall()
     if desk.minds.host is not None:
         used = {Agent.PLANNER: desk.minds.planner, Agent.TRADER: desk.minds.trader, Agent.JUDGE: desk.minds.judge}
-        said += remarks({agent: model.name for agent, model in used.items()}, chosen_models(settings), today)
-        unnamed = {agent: model.name for agent, model in used.items()} == models_in_use(settings, today)
-        if settings.openai_base_url is not None and unnamed and not chosen_models(settings):
+        chosen = set(Agent) if bench.model else set(chosen_models(settings))
+        said += remarks({agent: model.name for agent, model in used.items()}, chosen, today)
+        if settings.openai_base_url is not None and not chosen:
             said.append(f"no OPENAI_MODEL_* is set: {desk.minds.host} is asked for {desk.minds.about.split(' at ')[0]}")
         said.append(
             f"prompts with market data, position and limits go to {desk.minds.host}; at most "
@@ -289,10 +289,7 @@ def _minds(settings: Settings, ledger: Ledger, ids: SeededIds, bench: Bench, sto
         return Minds(rules_model, rules_model, rules_model)
     line = Line(server(settings), (bench.signals or Signals()).wait, partial(_halted, stop))
     purse = Purse(ledger, settings.model_budget_usd_per_day, bench.max_cost)
-    names = models_in_use(settings, wall_now()) if bench.model is None else dict.fromkeys(Agent, bench.model)
-    minds = {
-        agent: OpenAIModel(name, line, purse, spec_of(name), tariff(settings, name)) for agent, name in names.items()
-    }
+    minds = {agent: OpenAIModel(partial(_known, settings, bench.model, agent), line, purse) for agent in Agent}
     return Minds(
         minds[Agent.PLANNER],
         minds[Agent.TRADER],
@@ -301,6 +298,12 @@ def _minds(settings: Settings, ledger: Ledger, ids: SeededIds, bench: Bench, sto
         tool_rounds=settings.trader_tool_rounds,
         leave=line.close,
     )
+
+
+def _known(settings: Settings, model: str | None, agent: Agent) -> Known:
+    """An agent's model of today, unless `model` names one for all of them."""
+    name = model or models_in_use(settings, wall_now())[agent]
+    return Known(name, spec_of(name), tariff(settings, name))
 
 
 def pays(settings: Settings, bench: Bench = Bench()) -> bool:

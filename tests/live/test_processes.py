@@ -185,8 +185,20 @@ def test_the_environment_of_the_sdk_changes_nothing_and_shows_nothing(
 
 def test_a_broken_proxy_is_a_setting_that_is_wrong(env: dict[str, str]) -> None:
     said = trader({**env, "OPENAI_BASE_URL": "https://models.invalid/v1", "HTTPS_PROXY": "ftp://nowhere"}, "cycle")
-    assert said.code in (3, 5)
-    assert "Traceback" not in said.stderr
+    assert said.code == 3
+    assert "the model's client cannot be made" in said.stderr
+    assert rows(DB, "SELECT count(*) FROM model_reserves") == [(0,)]
+
+
+def test_a_key_that_no_header_can_hold_is_a_setting_that_is_wrong(env: dict[str, str]) -> None:
+    said = trader({**env, "OPENAI_API_KEY": "sk-\u00e9-abcdefgh12345"}, "cycle")
+    assert (said.code, "plain ASCII" in said.stderr) == (3, True)
+
+
+def test_a_dry_run_says_what_it_cost(env: dict[str, str], server: ResponsesServer) -> None:
+    said = trader(env, "cycle", "--dry-run")
+    assert (said.code, len(server.requests)) == (0, 3)
+    assert "nothing was written. Its models cost 0.00" in said.stderr
 
 
 def test_rules_with_a_key_ask_nobody_and_load_no_sdk(env: dict[str, str], server: ResponsesServer) -> None:

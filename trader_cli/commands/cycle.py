@@ -42,7 +42,7 @@ def cycle(g: Globals, if_due: IfDue = False, wait: Wait = 0.0, dry_run: DryRun =
     if g.out.is_terminal:
         g.out.say(what)
     g.out.record(cycle_document(came, dry_run), [cycle_line(came, g.out.width or 80)], cycle_cells(came))
-    finish(g, dry_run, "trader ledger trace last")
+    finish(g, dry_run, "trader ledger trace last", came.cost_usd)
     return cycle_code(g, came)
 
 

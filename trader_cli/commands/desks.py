@@ -6,9 +6,11 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import Any
 
 from trader_cli.commands.options import Globals
+from trader_cli.core.decimals import ZERO, text
 from trader_cli.core.errors import ExitCode, NotFoundError, OrderUnknownError, UsageError
 from trader_cli.core.moments import iso
 from trader_cli.phases.cycle import MEND_MODELS
@@ -51,9 +53,9 @@ def signals(g: Globals) -> Signals:
     return taken
 
 
-def say_notices(g: Globals, desk: Desk) -> None:
+def say_notices(g: Globals, desk: Desk, bench: Bench) -> None:
     """What an operator should know before the first cycle."""
-    for words in notices(g.settings(), desk):
+    for words in notices(g.settings(), desk, bench):
         g.out.say(f"Note: {words}")
 
 
@@ -63,10 +65,12 @@ def opening(desk: Desk) -> str:
     return f"{pinned['mode']} {pinned['symbol']} {pinned['timeframe']} | {pinned['market']} | models {desk.minds.about}"
 
 
-def finish(g: Globals, dry_run: bool, following: str | None = None) -> None:
-    """The last words for a person: that nothing was written, or the next command."""
+def finish(g: Globals, dry_run: bool, following: str | None = None, cost_usd: Decimal = ZERO) -> None:
+    """The last words for a person: that nothing was written (and what it cost all the same), or the next command."""
     if dry_run:
-        g.out.say(DRY_RUN_SAID)
+        g.out.say(
+            DRY_RUN_SAID + (f" Its models cost {text(cost_usd)} USD, which no budget counts." if cost_usd else "")
+        )
     elif following and g.out.is_terminal:
         g.out.say(f"Next: {following}")
 

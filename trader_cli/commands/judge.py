@@ -48,5 +48,5 @@ def judge(
     if known is not None:
         g.out.say(f"Proposal {said.id} has this verdict already; no model was asked.")
     g.out.record(*with_question(verdict_document(made, dry_run), verdict_lines(made), question, made.cause))
-    finish(g, dry_run, "trader execute")
+    finish(g, dry_run, "trader execute", made.cost_usd)
     return step_code(g, made)

@@ -10,6 +10,7 @@ from trader_cli.commands.arguments import model_name, moment, usd
 from trader_cli.commands.cycle import cycle_code
 from trader_cli.commands.desks import finish, opening, say_notices, signals
 from trader_cli.commands.options import DryRun, Globals, command
+from trader_cli.core.decimals import ZERO, add
 from trader_cli.core.errors import MarketEndedError, TraderError, UsageError
 from trader_cli.core.moments import Moment, iso
 from trader_cli.phases.cycle import loop as cycles_of
@@ -69,7 +70,8 @@ def loop(
         raise UsageError("--speed fast pays for models only with both --model and --max-cost", "Give both, or neither.")
     with loop_lock(settings, dry_run), open_desk(settings, bench) as desk:
         end = None if until is None else _end(until, desk.clock.now())
-        _opening(g, desk)
+        _opening(g, desk, bench)
+        cost = ZERO
         for came in cycles_of(desk, cycles, end, lambda due: _waiting(g, bench, due)):
             if isinstance(came, MarketEndedError):
                 g.out.say(f"{came.message}. The loop ends here.")
@@ -77,9 +79,10 @@ def loop(
                 g.out.passing("")
                 report(came, as_json=g.json)
             else:
+                cost = add(cost, came.cost_usd)
                 g.out.record(cycle_document(came, dry_run), [cycle_line(came, g.out.width or 80)], cycle_cells(came))
                 cycle_code(g, came)
-    finish(g, dry_run, "trader ledger show")
+    finish(g, dry_run, "trader ledger show", cost)
 
 
 def _end(until: str, now: Moment) -> Moment:
@@ -89,9 +92,9 @@ def _end(until: str, now: Moment) -> Moment:
     return end
 
 
-def _opening(g: Globals, desk: Desk) -> None:
+def _opening(g: Globals, desk: Desk, bench: Bench) -> None:
     g.out.say(f"{opening(desk)} | {g.settings().db_path}")
-    say_notices(g, desk)
+    say_notices(g, desk, bench)
     if g.out.width:
         g.out.say(header(g.out.width))
 

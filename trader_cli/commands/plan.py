@@ -27,5 +27,5 @@ def plan(g: Globals, show_prompt: ShowPrompt = False, dry_run: DryRun = False) -
         question = question_of(desk.ledger, made.model_call_id)
     document, lines = plan_document(made, seen, dry_run), plan_lines(made, seen)
     g.out.record(*with_question(document, lines, question, made.cause))
-    finish(g, dry_run, "trader propose")
+    finish(g, dry_run, "trader propose", made.cost_usd)
     return step_code(g, made)

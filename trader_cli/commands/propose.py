@@ -39,5 +39,5 @@ def propose(g: Globals, plan: PlanOption = None, show_prompt: ShowPrompt = False
         g.out.say(f"Plan {parent.id} has this proposal already; no model was asked.")
     document, lines = proposal_document(made, seen, dry_run), proposal_lines(made, seen, base)
     g.out.record(*with_question(document, lines, question, made.cause))
-    finish(g, dry_run, "trader judge")
+    finish(g, dry_run, "trader judge", made.cost_usd)
     return step_code(g, made)

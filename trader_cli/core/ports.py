@@ -41,7 +41,9 @@ class Ids(Protocol):
 class Model(Protocol):
     """A mind. Never raises for what a server or a model did: that is an Answer with another status."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Who is asked."""
 
     def answer(self, question: Question) -> Answer:
         """Answer one question."""

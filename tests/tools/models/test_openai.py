@@ -18,7 +18,7 @@ from trader_cli.core.errors import ConfigError
 from trader_cli.core.redaction import redact
 from trader_cli.schemas import planner
 from trader_cli.schemas.question import Agent, Question
-from trader_cli.tools.models.openai import CYCLE_SECS, MOST_BODY_BYTES, Line, OpenAIModel, Server
+from trader_cli.tools.models.openai import CYCLE_SECS, MOST_BODY_BYTES, Known, Line, OpenAIModel, Server
 from trader_cli.tools.models.purse import Purse, Tariff
 from trader_cli.tools.models.table import spec_of
 
@@ -44,7 +44,8 @@ class Asking:
 
         self.line = Line(Server(server.url, server.key, timeout_secs), pause)
         purse = Purse(desk().ledger, Decimal(1))
-        self.model = OpenAIModel("gpt-5-mini", self.line, purse, spec_of("gpt-5-mini"), Tariff(None, known=False))
+        known = Known("gpt-5-mini", spec_of("gpt-5-mini"), Tariff(None, known=False))
+        self.model = OpenAIModel(lambda: known, self.line, purse)
 
 
 @pytest.fixture
@@ -243,3 +244,15 @@ def test_an_environment_the_sdk_cannot_be_made_in_is_a_wrong_setting(
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match="the model's client cannot be made"):
         Line(Server("https://models.invalid/v1", "sk-x", 30), lambda secs: True).client()
+
+
+def test_a_model_that_is_replaced_while_a_loop_runs_is_asked_no_more(server: ResponsesServer, asking: Asking) -> None:
+    names = iter(["gpt-5-mini", "gpt-5-mini", "gpt-5.6-terra"])
+    purse = Purse(desk().ledger, Decimal(1))
+    model = OpenAIModel(
+        lambda: Known(name := next(names), spec_of(name), Tariff(None, known=False)), asking.line, purse
+    )
+    for _ in range(2):
+        model.answer(ASKED)
+    assert [request.body["model"] for request in server.requests] == ["gpt-5-mini", "gpt-5.6-terra"]
+    assert [request.body["reasoning"]["effort"] for request in server.requests] == ["minimal", "none"]

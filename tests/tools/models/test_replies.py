@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.responses import answers
+from trader_cli.core.pricing import MOST_TOKENS
 from trader_cli.core.redaction import forget_secrets, keep_secret
 from trader_cli.schemas.question import Usage
-from trader_cli.tools.models.replies import MOST_TOKENS, Reply, read
+from trader_cli.tools.models.replies import Reply, read
 from trader_cli.tools.rows import dumps
 
 STATUSES = {"ok", "refused", "incomplete", "failed", "unavailable", "empty", "malformed"}

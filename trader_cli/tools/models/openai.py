@@ -177,19 +177,33 @@ class _Came:
     late: bool = False
 
 
-class OpenAIModel:
-    """One model of a server. `spec` is what the table knows of it; None where it does not know it."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A model's name, and what is known of it; `spec` is None where the table does not know it."""
 
-    def __init__(self, name: str, line: Line, purse: Purse, spec: ModelSpec | None, tariff: Tariff) -> None:
-        self.name = name
+    name: str
+    spec: ModelSpec | None
+    tariff: Tariff
+
+
+class OpenAIModel:
+    """A model of a server. `choose` says which, at each question: a loop goes on after a default's last day."""
+
+    def __init__(self, choose: Callable[[], Known], line: Line, purse: Purse) -> None:
+        self._choose = choose
+        self._known = choose()
         self._line = line
         self._purse = purse
-        self._spec = spec
-        self._tariff = tariff
+
+    @property
+    def name(self) -> str:
+        """The model that is asked."""
+        return self._known.name
 
     def answer(self, question: Question) -> Answer:
         """Ask, again where that may help, until an answer, a fatal error, or no time, money or permission is left."""
-        request = requests.body(question, self.name, self._spec)
+        self._known = self._choose()
+        request = requests.body(question, self.name, self._known.spec)
         earlier: tuple[Answer, ...] = ()
         while True:
             made, came = self._attempt(question, request, len(earlier) + 1)
@@ -210,7 +224,7 @@ class OpenAIModel:
             return replace(blank, status="unavailable", error="no time is left for models in this cycle"), None
         client = self._line.client()  # made, and its library loaded, before money is held and the clock runs
         try:
-            held = self._purse.hold_back(question, self.name, self._tariff, len(dumps(request)))
+            held = self._purse.hold_back(question, self.name, self._known.tariff, len(dumps(request)))
         except OverBudgetError as error:
             return replace(blank, status="over_budget", error=str(error)), None
         began = time.monotonic()
@@ -224,7 +238,7 @@ class OpenAIModel:
             blank,
             status=reply.status,
             text=reply.text,
-            usage=self._purse.settle(held, self._tariff, reply.usage, came.billed),
+            usage=self._purse.settle(held, self._known.tariff, reply.usage, came.billed),
             latency_ms=round(took * 1000),
             request_id=came.request_id,
             error=reply.error,

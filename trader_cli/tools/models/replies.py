@@ -11,11 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trader_cli.core.hostile import storable
+from trader_cli.core.pricing import MOST_TOKENS
 from trader_cli.schemas.question import OK, Usage
 from trader_cli.schemas.tool import ToolCall
-
-MOST_TOKENS = 10_000_000
-"""More than any answer has; a larger count is nonsense."""
 
 MOST_DEPTH = 32
 """Items are nested less deeply than this; what is deeper cannot be relied on to be written again."""
