@@ -114,7 +114,7 @@ def rows(db: Path, sql: str, *values: object) -> list[Any]:
 def live(db: Path, env: Mapping[str, str] | None = None, otherwise: Mapping[str, Step] | None = None) -> Iterator[Live]:
     """A scene; what nobody scripted gets a good answer."""
     with ResponsesServer(otherwise=otherwise or GOOD) as server:
-        yield Live(server, db, {"MODEL_TIMEOUT_SECS": "1", **(env or {})})
+        yield Live(server, db, {"MODEL_TIMEOUT_SECS": "5", **(env or {})})
 
 
 def decisions(came: Cycle) -> dict[str, Decision[Any]]:

@@ -18,6 +18,7 @@ from tests.responses_server import ResponsesServer, Step
 
 SAFE = {"plan": "OBSERVE", "proposal": "HOLD", "verdict": "REJECT"}
 """What each agent's fallback says."""
+LATE = "no answer within 1 s"
 SOON = {"retry-after-ms": "1"}
 """Where a test is not about how long one waits."""
 
@@ -97,11 +98,9 @@ FAULTS = {
     "500, do not retry": out_of_reach(
         always(rs.server_error(500, {"x-should-retry": "false"})), "not billed", "HTTP 500", attempts=1
     ),
-    "hangs": out_of_reach(always(*[rs.hang(9)] * 3), "worst case", "no answer within 1 s"),
-    "dribbles its body": out_of_reach(thrice(lambda step: rs.dribble(step, 9)), "worst case", "no answer within 1 s"),
-    "dribbles its headers": out_of_reach(
-        thrice(lambda step: rs.dribble_headers(9, step)), "worst case", "no answer within 1 s"
-    ),
+    "hangs": out_of_reach(always(*[rs.hang(9)] * 3), "worst case", LATE),
+    "dribbles its body": out_of_reach(thrice(lambda step: rs.dribble(step, 9)), "worst case", LATE),
+    "dribbles its headers": out_of_reach(thrice(lambda step: rs.dribble_headers(9, step)), "worst case", LATE),
     "hangs up": out_of_reach(always(*[rs.hang_up()] * 3), "worst case", "connection failed"),
     "resets before it answers": out_of_reach(always(*[rs.reset()] * 3), "worst case", "connection failed"),
     "resets in its answer": out_of_reach(thrice(rs.reset_in_answer), "worst case", "connection failed"),
@@ -158,9 +157,10 @@ FAULTS = {
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_at_any_agent_ends_in_its_code_its_rows_and_a_fallback(name: str, tmp_path: Path) -> None:
     fault = FAULTS[name]
+    patience = {"MODEL_TIMEOUT_SECS": "1"} if fault.said == LATE else {}
 
     def act(agent: str) -> None:
-        with live(tmp_path / f"{agent}.db") as scene:
+        with live(tmp_path / f"{agent}.db", patience) as scene:
             scene.server.script(agent, *fault.script(agent))
             code, came = scene.cycle()
             assert (code, scene.server.unplayed) == (fault.code, {}), scene.warned
@@ -250,7 +250,7 @@ def test_a_key_that_the_server_does_not_know_ends_with_3_and_is_repeated_nowhere
 
 
 def test_a_late_answer_of_a_deadline_that_passed_is_never_used(tmp_path: Path) -> None:
-    with live(tmp_path / "x.db") as scene:
+    with live(tmp_path / "x.db", {"MODEL_TIMEOUT_SECS": "1"}) as scene:
         scene.server.script("verdict", rs.slow(rs.approve(), 1.5), rs.slow(rs.reject(), 0))
         code, came = scene.cycle()
         assert (code, came.verdict.payload.decision, scene.orders) == (0, "REJECT", 0)
