@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -62,7 +61,6 @@ def server(latency: float) -> Iterator[Mapping[str, str]]:
         assert run.stdout is not None
         try:
             lines = [run.stdout.readline().strip() for _ in range(2)]
-            time.sleep(0.2)
             yield {"AGENTS": "openai", **dict(line.removeprefix("export ").split("=", 1) for line in lines)}
         finally:
             run.terminate()

@@ -124,7 +124,8 @@ def test_a_second_signal_leaves_at_once(env: dict[str, str], server: ResponsesSe
     with running(env, "cycle") as process:
         asked(server, 1)
         process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
+        assert process.stderr is not None
+        assert "A second signal leaves at once" in process.stderr.readline()
         process.send_signal(signal.SIGTERM)
         assert ended(process).code == 143
     assert rows(DB, "SELECT count(*) FROM decisions") == [(0,)]
