@@ -257,7 +257,11 @@ def test_a_file_that_is_not_there_or_not_a_file_is_refused(tmp_path: Path) -> No
         assert "MARKET" in str(refusal.value.hint)
 
 
-@pytest.mark.parametrize("damage", [b"plain text", gzip.compress(b"x" * 9000)[:-9], gzip.compress(b"x")[:10]])
+@pytest.mark.parametrize(
+    "damage",
+    [b"plain text", gzip.compress(b"x" * 9000)[:-9], gzip.compress(b"x")[:10]],
+    ids=["no gzip", "cut at its end", "cut in its head"],  # the bytes hold the time
+)
 def test_a_damaged_gzip_file_is_refused(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "candles.csv.gz"
     path.write_bytes(damage)
