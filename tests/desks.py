@@ -153,13 +153,14 @@ def desk(
     path: Path | None = None,
     *,
     limits: Limits = LIMITS,
-    deposit: Decimal = Decimal(1000),
+    deposit: Decimal | None = Decimal(1000),
     exchange: Callable[[Ledger], Any] | None = None,
     clock: FakeClock | None = None,
 ) -> Scene:
     """A whole desk over a fresh ledger in memory, or over the file at `path` with the writer lock held.
 
-    `exchange` makes another exchange than the fake one out of the ledger.
+    `exchange` makes another exchange than the fake one out of the ledger. Without a `deposit` the ledger is that of
+    an account, which it knows nothing of yet.
     """
     clock = clock or FakeClock()
     ledger = _young(deposit, clock) if path is None else Ledger.open_writer(path, clock.wall)
@@ -171,7 +172,7 @@ def desk(
         closing.enter_context(locking)
         locking.enter_context(ledger.writing())
     _pin(ledger, deposit)
-    fake, model, stop = FakeExchange(quote_held=deposit), ScriptedModel(), FakeStop()
+    fake, model, stop = FakeExchange(quote_held=deposit or Decimal(0)), ScriptedModel(), FakeStop()
     whole = Desk(
         clock=clock,
         ids=FakeIds(),
@@ -187,7 +188,7 @@ def desk(
     return Scene(whole, clock, model, fake, stop, ledger, closing, locking)
 
 
-def _young(deposit: Decimal, clock: FakeClock) -> Ledger:
+def _young(deposit: Decimal | None, clock: FakeClock) -> Ledger:
     """A ledger in memory that is pinned and has seen the bars up to NOW: a copy, for making one takes a while."""
     # Any thread may close it: a scene that nobody closes is collected in whichever one happens to make room.
     db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
@@ -197,7 +198,7 @@ def _young(deposit: Decimal, clock: FakeClock) -> Ledger:
 
 
 @cache
-def _template(deposit: Decimal) -> sqlite3.Connection:
+def _template(deposit: Decimal | None) -> sqlite3.Connection:
     ledger = Ledger.in_memory(lambda: NOW)
     atexit.register(ledger.close)
     _pin(ledger, deposit)
@@ -208,8 +209,9 @@ def _template(deposit: Decimal) -> sqlite3.Connection:
     return ledger.db
 
 
-def _pin(ledger: Ledger, deposit: Decimal) -> None:
-    ledger.pin("test-ledger", IDENTITY | {"paper_balance": text(deposit)}, deposit, NOW)
+def _pin(ledger: Ledger, deposit: Decimal | None) -> None:
+    money = {} if deposit is None else {"paper_balance": text(deposit)}
+    ledger.pin("test-ledger", IDENTITY | money, deposit, NOW)
 
 
 IDENTITY = {
@@ -221,5 +223,5 @@ IDENTITY = {
 }
 """What the ledgers of tests are pinned to."""
 
-BUY_COST = Decimal("0.001") * PRICE * Decimal("1.005") * Decimal("1.001")
-"""What a BUY of 0.001 may cost at worst: with the tolerated drift and its fee."""
+BUY_COST = Decimal("0.001") * PRICE * Decimal("1.00525") * Decimal("1.001")
+"""What a BUY of 0.001 may cost at worst: with the tolerated drift, half the spread, the slippage and its fee."""

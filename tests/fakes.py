@@ -17,7 +17,7 @@ from trader_cli.core.errors import UpstreamError
 from trader_cli.core.moments import Moment, parse_iso
 from trader_cli.schemas.book import Balances
 from trader_cli.schemas.market import Candle, CandleBatch, Market, Quote
-from trader_cli.schemas.order import Absent, Fill, Intent, OrderState, Report, Side
+from trader_cli.schemas.order import Absent, Fill, Intent, OrderState, Report, Side, Sighting
 from trader_cli.schemas.question import Agent, Answer, Question
 from trader_cli.schemas.situation import TradingState
 
@@ -69,6 +69,7 @@ class FakeClock:
         self.at = now
         self.wall_at = now
         self.sleeps: list[Moment] = []
+        self.pauses: list[int] = []
         self.signal_after = signal_after
 
     def now(self) -> Moment:
@@ -86,6 +87,11 @@ class FakeClock:
             return False
         self.advance(max(0, moment - self.wall_at))
         return True
+
+    def pause(self, ms: int) -> bool:
+        """No time passes; a signal ends it as it ends a sleep."""
+        self.pauses.append(ms)
+        return self.signal_after is None or len(self.sleeps) <= self.signal_after
 
     def advance(self, ms: int) -> None:
         """Let time pass on both clocks."""
@@ -201,6 +207,7 @@ class FakeExchange:
     """
 
     name = "fake"
+    may_be_wiped = False
 
     def __init__(self, source: str = "recorded:fake.csv", quote_held: Decimal = Decimal(1000)) -> None:
         self.source = source
@@ -218,6 +225,37 @@ class FakeExchange:
         self.asked_about: list[str] = []
         self.calls: Counter[str] = Counter()
         self.watch: Callable[[str], object] = lambda what: None
+        self.key: str | None = None
+        self.refuses_key: Exception | None = None
+        self.evidence = {"account": "a1", "trade": "yes", "withdraw": "no"}
+        self.listed: list[Sighting] = []
+        self.cancelled: list[Intent] = []
+
+    @property
+    def fingerprint(self) -> str | None:
+        """None, unless a test gives the account a key."""
+        return self.key
+
+    def connect(self) -> None:
+        """There, unless it is down."""
+        self._called("connect")
+
+    def prove(self) -> dict[str, str]:
+        """What was set."""
+        self._called("prove")
+        if self.refuses_key is not None:
+            raise self.refuses_key
+        return self.evidence
+
+    def cancel(self, intent: Intent) -> None:
+        """Noted."""
+        self._called("cancel")
+        self.cancelled.append(intent)
+
+    def orders(self, since: Moment, until: Moment) -> tuple[Sighting, ...]:
+        """What was listed."""
+        self._called("orders")
+        return tuple(one for one in self.listed if since <= one.at <= until)
 
     @property
     def sends(self) -> Counter[str]:

@@ -29,7 +29,7 @@ from trader_cli.phases.desk import Desk, Minds
 from trader_cli.schemas.book import Balances
 from trader_cli.schemas.cycle import Cycle
 from trader_cli.schemas.market import CandleBatch, Market, Quote
-from trader_cli.schemas.order import Absent, Intent, Report
+from trader_cli.schemas.order import Absent, Intent, Report, Sighting
 from trader_cli.schemas.question import Agent, Answer, Question, Usage
 from trader_cli.schemas.tool import ToolCall
 from trader_cli.tools.ledger import Ledger
@@ -157,10 +157,24 @@ class Mute:
     """An exchange that takes every order and whose answer is then lost; `submitted` counts. Asking fails as well."""
 
     name = "mute"
+    may_be_wiped = False
+    fingerprint = None
 
     def __init__(self, inner: Exchange) -> None:
         self._inner = inner
         self.submitted: list[str] = []
+
+    def connect(self) -> None:
+        self._inner.connect()
+
+    def prove(self) -> dict[str, str]:
+        return self._inner.prove()
+
+    def cancel(self, intent: Intent) -> None:
+        self._inner.cancel(intent)
+
+    def orders(self, since: Moment, until: Moment) -> tuple[Sighting, ...]:
+        return self._inner.orders(since, until)
 
     def market(self) -> Market:
         return self._inner.market()
@@ -188,6 +202,7 @@ def settings(path: Path, **changes: Any) -> Settings:
     asked: dict[str, Any] = {
         "paper_balance_usdt": Decimal(1_000_000),
         "max_orders_per_day": 1000,
+        "streak_cooldown_secs": 0,
         "simulated_seed": 3,
         "ohlcv_limit": 100,
     }

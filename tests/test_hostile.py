@@ -356,7 +356,8 @@ def test_a_broken_gzip_file_is_refused(damaged: bytes, say: Say, tmp_path: Path)
 
 # ---------------------------------------------------------------- ledgers that are not right
 
-WRITERS = (("cycle",), ("loop", "--cycles", "1", "--speed", "fast"), ("plan",), ("recover",))
+KEYS = {"EXCHANGE_API_KEY": "k" + "0123456789abcdef" * 4, "EXCHANGE_API_SECRET": "s" + "0123456789abcdef" * 4}
+WRITERS = (("cycle",), ("loop", "--cycles", "1"), ("plan",), ("recover",))
 READERS = (("status",), ("ledger", "show"), ("ledger", "trace", "last"), ("ledger", "verify"))
 
 
@@ -367,8 +368,10 @@ READERS = (("status",), ("ledger", "show"), ("ledger", "trace", "last"), ("ledge
         ({"TIMEFRAME": "1h"}, ('this ledger is for TIMEFRAME "5m", the settings say "1h"', "--db")),
         ({"SIMULATED_SEED": "12"}, ('this ledger is for MARKET "simulated:11"', "--db")),
         ({"PAPER_BALANCE_USDT": "7"}, ("this ledger is for PAPER_BALANCE", "--db")),
-        ({"MODE": "testnet"}, ('MODE "testnet" is not available', "MODE=paper")),
-        ({"MODE": "real"}, ('MODE "real" is not available', "MODE=paper")),
+        ({"MODE": "testnet"}, ("MODE=testnet needs EXCHANGE_API_KEY", "MODE=paper")),
+        ({"MODE": "testnet", **KEYS}, ('this ledger is for MODE "paper", the settings say "testnet"', "--db")),
+        ({"MODE": "real", "TRADER_CONFIRM_REAL": "5", **KEYS}, ('this ledger is for MODE "paper"', "--db")),
+        ({"MARKET": "live"}, ("this ledger is for", "--db")),
     ],
     ids=str,
 )

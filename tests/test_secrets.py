@@ -34,6 +34,7 @@ CANARIES = {
     "OPENAI_API_KEY": "sk-canary-0penaiKey_0123456789-k3Qz",
     "EXCHANGE_API_KEY": "canaryExchangeKey0123",
     "EXCHANGE_API_SECRET": 'canary"Exchange\\Secret/é+0123',
+    "CCXT_CONFIG": '{"httpsProxy": "http://user:canaryProxyPassword0123@proxy.example:3128"}',
     "WEBHOOK_URL": "https://hooks.example.com/services/T0/canaryWebhookToken0123",
     "NOTIFY_URLS": "tgram://123456:canaryTelegram-01/42,slack://canarySlackToken-A01/canarySlackToken-B02",
 }

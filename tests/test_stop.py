@@ -260,3 +260,104 @@ def test_a_stop_is_stricter_than_reduce_and_is_not_softened_by_it(quick: Forks) 
     assert quick("cycle", env=reduce).code == 0
     assert rows(LEDGER, STATES) == [("REDUCE", "TRADING=reduce"), ("HALT", "enough")]
     assert document(quick("status", "--json", env=reduce))["state"] == "HALT"
+
+
+# ---------------------------------------------------------------- --flatten
+
+
+@pytest.fixture
+def held(before_a_sale: Path) -> Path:
+    """A ledger at the usual place that holds a position."""
+    test_crash.copy_of(before_a_sale, "data").rename(LEDGER)
+    assert float(one(LEDGER, "SELECT balance_btc FROM portfolio ORDER BY id DESC LIMIT 1")) > 0.00001
+    return LEDGER
+
+
+def test_a_flatten_sells_what_is_held_verifies_and_leaves_the_stop(held: Path, quick: Forks) -> None:
+    sold = document(quick("stop", "--flatten", "--reason", "enough", "--json"))
+    came = sold["flatten"]
+    assert [(order["side"], order["state"]) for order in came["orders"]] == [("SELL", "FILLED")]
+    assert (came["dust"] or came["flat"], came["refused"], came["upstream"]) == (True, None, None)
+    assert came["account_base"] == came["base_after"]
+    assert sold["recorded"]
+    assert rows(held, "SELECT origin FROM orders ORDER BY id DESC LIMIT 1") == [("operator",)]
+    assert one(held, "SELECT balance_btc FROM portfolio ORDER BY id DESC LIMIT 1") == came["base_after"]
+    assert STOP.read_text(encoding="utf-8") == "enough\n"
+    again = quick("stop", "--flatten")
+    assert again.code == 0
+    assert "Dust: " in again.stdout or "Flat: " in again.stdout
+    assert one(held, "SELECT count(*) FROM orders WHERE origin = 'operator'") == 1
+    assert document(quick("cycle", "--json"))["plan"]["cause"] == "stopped: enough"
+    assert_books_in_order(quick, held)
+
+
+def test_a_rehearsed_flatten_changes_no_byte_and_stops_nothing(held: Path, quick: Forks) -> None:
+    before = held.read_bytes()
+    said = quick("stop", "--flatten", "--dry-run")
+    assert said.code == 0
+    assert "FILLED  SELL" in said.stdout
+    assert "Dry run: nothing was written." in said.stderr
+    assert held.read_bytes() == before
+    assert not STOP.exists()
+
+
+def test_a_flatten_works_in_a_stop_that_stands_already(held: Path, quick: Forks) -> None:
+    assert quick("stop", "--reason", "first").code == 0
+    assert document(quick("stop", "--flatten", "--json"))["flatten"]["orders"]
+    assert rows(held, STATES) == [("HALT", "first")]
+
+
+def test_a_flatten_waits_for_the_cycle_of_another_process_and_says_so(held: Path, quick: Forks) -> None:
+    lock = held.with_name("agent.db.lock")
+    lock.touch()
+    with test_crash.holding(lock):
+        flattening = quick.start("stop", "--flatten", "--json")
+        until(lambda: "Waiting for its cycle to end" in flattening.stderr, "the word that it waits")
+        assert STOP.exists(), "the stop comes first"
+    assert document(flattening.result())["flatten"]["orders"]
+
+
+def test_a_flatten_without_a_ledger_stops_all_the_same(quick: Forks) -> None:
+    said = quick("stop", "--flatten")
+    assert (said.code, "nothing of ours to sell" in said.stdout) == (0, True)
+    assert STOP.exists()
+    assert not LEDGER.exists()
+
+
+def test_a_flatten_that_cannot_open_its_ledger_leaves_the_stop_and_says_what_is_held(held: Path, quick: Forks) -> None:
+    refused = quick("stop", "--flatten", env={"SYMBOL": "ETH/USDT"})
+    assert (refused.code, refused.stdout) == (3, "")
+    assert "Trading is stopped and stays so. Not everything was sold: 0." in refused.stderr
+    assert STOP.exists()
+
+
+@pytest.mark.parametrize("place", ["submit-before", "submit-after", "commit-before:1", "commit-after:2"])
+def test_a_flatten_that_was_killed_is_repeated_without_a_second_sale(place: str, held: Path, quick: Forks) -> None:
+    killed = quick("stop", "--flatten", env={"TRADER_FAILPOINT": place})
+    assert killed.code == -signal.SIGKILL
+    assert STOP.exists()
+    assert quick("stop", "--flatten").code == 0
+    sales = "SELECT count(*) FROM paper_orders WHERE json_extract(report_json, '$.side') = 'SELL'"
+    assert one(held, f"{sales} AND id > 1") == 1
+    assert_books_in_order(quick, held)
+
+
+def test_resume_says_what_was_blocked_and_since_when(held: Path, quick: Forks) -> None:
+    assert quick("stop", "--reason", "enough").code == 0
+    assert quick("loop", "--cycles", "3", "--speed", "fast").code == 0
+    since = one(held, "SELECT ts_utc FROM events WHERE kind = 'STATE'")
+    words = quick("resume", "--reason", "x", "--dry-run").stdout
+    assert f"Would resume. It was HALT since {since} (market time): enough" in words
+    assert "Blocked meanwhile: 3 cycle(s) only observed, 0 order(s) refused." in words
+    resumed = document(quick("resume", "--reason", "x", "--json"))
+    assert (resumed["since"], resumed["blocked"]) == (since, {"cycles": 3, "orders": 0})
+    nothing = document(quick("resume", "--reason", "x", "--json"))
+    assert (nothing["since"], nothing["blocked"]) == (None, {"cycles": 0, "orders": 0})
+
+
+def test_resume_counts_a_verdict_that_came_before_the_stop_and_was_not_sent(quick: Forks) -> None:
+    quick.env["TRADING"] = "reduce"
+    assert quick("loop", "--cycles", "2", "--speed", "fast").code == 0
+    refused = one(LEDGER, "SELECT count(*) FROM decisions WHERE payload_json ->> 'action' = 'BUY'")
+    resumed = document(quick("resume", "--reason", "x", "--json"))
+    assert (resumed["was"], resumed["blocked"]["orders"]) == ("REDUCE", refused)

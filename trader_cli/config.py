@@ -38,6 +38,7 @@ _LOOPBACK = re.compile(rf"localhost|127(\.{_OCTET}){{3}}|\[::1\]", re.ASCII | re
 _SYMBOL = re.compile(r"([A-Z0-9]{1,20})/(?!\1$)[A-Z0-9]{1,20}", re.ASCII)
 _MODEL = re.compile(r"(?!sk-)[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}", re.ASCII)
 _MARKET = re.compile(r"simulated|live|.+\.csv(\.gz)?")
+_CCXT_CONFIG = re.compile(r"\s*\{.*|.+\.json")
 _PLACEHOLDER = re.compile(
     r"(sk-)?(.*\.\.\..*|…|x+|\*+|<.*>|\$\{?\w*\}?|your.*|my.*key.*|change.?me.*|todo|none|null|key|secret|placeholder|example)",
     re.IGNORECASE,
@@ -155,7 +156,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
 
     mode: Mode = _set(
-        "Whose money: paper. No key, no account, no network.", "paper", opens="What is traded, and with what"
+        "Whose money: paper (no key, no account) or testnet (an exchange's play money); for money see the README.",
+        "paper",
+        opens="What is traded, and with what",
     )
     symbol: Annotated[str, _like(_SYMBOL, 'a pair in capitals such as "BTC/USDT"')] = _set(
         "The pair to trade, base/quote.", "BTC/USDT"
@@ -164,7 +167,7 @@ class Settings(BaseModel):
         "Length of one bar: 1m 3m 5m 15m 30m 1h 2h 4h 6h 12h 1d; unset, a recorded file's own spacing rules.", "5m"
     )
     market: Annotated[str | None, _like(_MARKET, 'simulated, live or the path of a ".csv" file')] = _set(
-        "Where paper prices come from: simulated, or a .csv file of recorded bars; unset means simulated."
+        "Where prices come from: simulated, live, or a .csv file of bars; unset: simulated on paper, else live."
     )
     simulated_seed: Annotated[int, _whole(0, 2**31 - 1)] = _set(
         "Which simulated market; equal seeds, equal prices.", 11
@@ -190,12 +193,22 @@ class Settings(BaseModel):
     )
     max_order_usdt: MaybeAmount = _set("The most one order may cost; unset, no limit of its own.")
     max_orders_per_day: Annotated[int, _whole(0, 100_000)] = _set("Orders in one UTC day.", 20)
+    max_orders_per_hour: Annotated[int, _whole(0, 100_000)] = _set("Orders in any 60 minutes.", 10)
     cooldown_secs: Annotated[int, _whole(0, 604_800)] = _set("Seconds to wait after an order before buying again.", 0)
+    max_losing_streak: Annotated[int, _whole(1, 100_000)] = _set(
+        "Sales at a loss in a row after which nothing is bought for STREAK_COOLDOWN_SECS.", 3
+    )
+    max_rejected_streak: Annotated[int, _whole(1, 100_000)] = _set(
+        "Orders in a row refused by the exchange after which nothing is bought for STREAK_COOLDOWN_SECS.", 3
+    )
+    streak_cooldown_secs: Annotated[int, _whole(0, 604_800)] = _set(
+        "Seconds to wait after such a streak before buying again; 0, streaks are no limit.", 3600
+    )
     daily_loss_limit_usdt: MaybeAmount = _set(
-        "Loss in one UTC day after which nothing is bought; unset, half the cap where the cap is in force."
+        "Loss in one UTC day after which trading only sells, then stops; unset, half the cap where it is in force."
     )
     max_drawdown_pct: Percent = _set(
-        "Fall from the highest equity, in percent, after which nothing is bought.", Decimal(20)
+        "Fall from the highest equity, in percent, after which trading only sells, then stops.", Decimal(20)
     )
     min_confidence: Annotated[float, _number("0", "1")] = _set(
         "Proposals to buy that are less sure than this are not carried out, 0 to 1.", 0.5
@@ -224,12 +237,14 @@ class Settings(BaseModel):
     )
 
     exchange_id: Annotated[str, _like(re.compile(r"[a-z0-9_]{1,40}"), "an exchange's id in small letters")] = _set(
-        "The exchange.", "binance", opens="Exchange", later=True
+        "The exchange: orders on binance and binanceus, prices from any that ccxt knows.", "binance", opens="Exchange"
     )
-    exchange_api_key: Key = _set("A key that may trade and read, and can not withdraw.", later=True)
-    exchange_api_secret: Key = _set("Its secret.", later=True)
-    trader_confirm_real: MaybeAmount = _set("Equal to DEPOSIT_CAP_USDT, or no order is sent for money.", later=True)
-    ccxt_config: FilePath | None = _set("A JSON file of further options for the exchange.", later=True)
+    exchange_api_key: Key = _set("A key that may trade and read, and can not withdraw. Not needed on paper.")
+    exchange_api_secret: Key = _set("Its secret.")
+    trader_confirm_real: MaybeAmount = _set("Equal to DEPOSIT_CAP_USDT, or no order is sent for money.")
+    ccxt_config: Annotated[SecretStr | None, _like(_CCXT_CONFIG, 'a JSON object, or the path of a ".json" file')] = (
+        _set("Further options for ccxt, as a JSON object or a .json file with one: proxies, other addresses, options.")
+    )
 
     log_level: LogLevel = _set("DEBUG, INFO, WARNING or ERROR.", "INFO", opens="Logs and notices", later=True)
     log_file: FilePath | None = _set("Where log lines go besides stderr, as JSON.", later=True)
@@ -276,18 +291,11 @@ class Loaded:
     origins: Mapping[str, str]
 
     def notices(self) -> list[str]:
-        """What is set and does nothing (or is refused by the commands that trade) in this version."""
-        unused = [
+        """What is set and does nothing in this version."""
+        return [
             f"{name} is set ({origin}), and this version does not use it"
             for name, origin in self.origins.items()
             if origin != DEFAULT and is_later(name)
-        ]
-        chosen = {"MODE": self.settings.mode, "MARKET": self.settings.market}
-        absent = {"MODE": ("testnet", "real"), "MARKET": ("live",)}
-        return unused + [
-            f"{name}={value} is not available in this version; commands that trade refuse it"
-            for name, value in chosen.items()
-            if value in absent[name]
         ]
 
 

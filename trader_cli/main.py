@@ -58,6 +58,7 @@ COMMANDS = (
     Entry("ledger verify", "verify:verify", "Safety", "Prove that the ledger is whole and unaltered."),
     Entry("stop", "stop:stop", "Safety", "No new orders from now on."),
     Entry("resume", "resume:resume", "Safety", "Allow orders again after a stop, with a reason."),
+    Entry("gate test", "gate:test", "Safety", "Prove that every limit fires, with your own settings."),
     Entry("init", "init:init", "Set up", "Write a .env file and make the ledger's folder."),
     Entry("config show", "config:show", "Set up", "Every setting, its value, and where it came from."),
     Entry("config check", "config:check", "Set up", "Check all settings; every problem at once."),
@@ -67,6 +68,7 @@ COMMANDS = (
 GROUPS = {
     "ledger": ("Look", "What happened: list cycles, explain one, export, query, prove the ledger."),
     "config": ("Set up", "The settings: show, check, example."),
+    "gate": ("Safety", "The law that every order must pass: test."),
 }
 
 

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from trader_cli.config import Settings
-from trader_cli.core.decimals import percent, text
+from trader_cli.core.decimals import ZERO, percent, text
 from trader_cli.core.errors import ConfigError, NotFoundError, UpstreamError
 from trader_cli.core.limits import margin_pct, smallest_cap
-from trader_cli.core.moments import Moment, span_ms, span_text
-from trader_cli.core.ports import CandleSource
+from trader_cli.core.moments import Moment, iso, span_ms, span_text
+from trader_cli.core.ports import CandleSource, Clock, Exchange, Ids
 from trader_cli.phases.desk import Desk, Minds
 from trader_cli.schemas.question import Agent
 from trader_cli.schemas.situation import Limits, TradingState
-from trader_cli.tools.clock import Signals, VirtualClock, wall_now
-from trader_cli.tools.exchanges.paper import PaperExchange
+from trader_cli.tools.clock import Signals, SystemClock, VirtualClock, wall_now
+from trader_cli.tools.exchanges.ccxt import CcxtExchange
+from trader_cli.tools.exchanges.client import Access, Surroundings, extra_config
+from trader_cli.tools.exchanges.dialects import why_no_orders
+from trader_cli.tools.exchanges.paper import LivePaperExchange, PaperExchange
 from trader_cli.tools.exchanges.paper_rules import costs, rules
-from trader_cli.tools.ids import SeededIds, new_ledger_id
+from trader_cli.tools.exchanges.rehearsed import RehearsedExchange
+from trader_cli.tools.files import read_text
+from trader_cli.tools.ids import SeededIds, SystemIds, new_ledger_id
 from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.lock import FileLock
 from trader_cli.tools.markets.recorded import RecordedMarket
@@ -34,6 +40,9 @@ from trader_cli.tools.models.table import dearest, default_model, remarks, spec_
 from trader_cli.tools.rehearsal import rehearse
 from trader_cli.tools.stopfile import StopFile
 from trader_cli.tools.store import cannot_look, exists, loop_lock_path, make_folder
+
+DOLLARS = frozenset({"USD", "USDT", "USDC", "FDUSD", "TUSD", "DAI", "USDP", "PYUSD", "BUSD"})
+"""Quotes that a limit in dollars can be said in."""
 
 BATCH_MS = 200
 """For how long a fast loop gathers cycles into one commit. Market, model and exchange must all be local."""
@@ -84,19 +93,18 @@ def open_desk(settings: Settings, bench: Bench = Bench()) -> Iterator[Desk]:
 
     Raises ConfigError for settings this version cannot serve or another ledger's, LedgerError, BusyError.
     """
-    check_available(settings)
+    check_settings(settings)
     path = ledger_path(settings)
     if not bench.creates and not exists(path):
         raise NotFoundError(f'no ledger at "{path}"', "Make one: trader cycle")
-    source = candle_source(settings)
+    source = None if is_live(settings) else candle_source(settings)
     with ExitStack() as closing:
         ledger = rehearse(path, wall_now) if bench.dry_run else Ledger.open_writer(path, wall_now, bench.wait_secs)
         closing.callback(ledger.close)
         with ledger.writing(bench.wait_secs):
-            ledger.pin(
-                new_ledger_id(), identity(settings, source), settings.paper_balance_usdt, began(settings, source)
-            )
-        desk = _desk(settings, ledger, source, bench)
+            deposit = settings.paper_balance_usdt if settings.mode == "paper" else None
+            ledger.pin(new_ledger_id(), identity(settings, source), deposit, began(settings, source))
+        desk = _live_desk(settings, ledger, bench) if source is None else _desk(settings, ledger, source, bench)
         closing.callback(desk.minds.leave)
         yield desk
 
@@ -159,21 +167,33 @@ def operator_stop(settings: Settings, signals: Signals | None = None) -> Operato
     return OperatorStop(stop_file(settings), TradingState[settings.trading.upper()], signals)
 
 
-def check_available(settings: Settings) -> None:
-    """Refuse what this version recognises and cannot do yet. Raises ConfigError."""
-    if settings.mode != "paper":
+def is_live(settings: Settings) -> bool:
+    """Whether prices come from an exchange as they are now."""
+    return settings.mode != "paper" or settings.market == "live"
+
+
+def check_settings(settings: Settings) -> None:
+    """Refuse settings that do not go together. Raises ConfigError."""
+    if settings.mode == "paper":
+        return
+    mode = f"MODE={settings.mode}"
+    if settings.market not in (None, "live"):
+        raise ConfigError(f'{mode} needs live prices, MARKET was "{settings.market}"', "Leave MARKET out.")
+    if (reason := why_no_orders(settings.exchange_id, settings.mode == "real")) is not None:
+        raise ConfigError(f"{mode} is not possible: {reason}", "Or trade on paper at its prices: MARKET=live")
+    for name in ("EXCHANGE_API_KEY", "EXCHANGE_API_SECRET"):
+        if getattr(settings, name.lower()) is None:
+            raise ConfigError(f"{mode} needs {name}, which is not set", "Set it, or MODE=paper (no key, no account).")
+    quote = settings.symbol.partition("/")[2]
+    if settings.mode == "real" and quote not in DOLLARS:
         raise ConfigError(
-            f'MODE "{settings.mode}" is not available in this version, which trades on paper only',
-            "Set MODE=paper or leave it out.",
-        )
-    if settings.market == "live":
-        raise ConfigError(
-            'MARKET "live" is not available in this version', "Leave MARKET out, or name a CSV file of candles."
+            f'{mode} needs a symbol quoted in dollars, for its limits are in them; SYMBOL was "{settings.symbol}"',
+            f"One of: {', '.join(sorted(DOLLARS))}",
         )
 
 
 def candle_source(settings: Settings) -> CandleSource:
-    """Where paper trading's bars come from."""
+    """Where paper trading's bars come from, when they are not live."""
     timeframe_ms = span_ms(settings.timeframe)
     if settings.market in (None, "simulated"):
         tick = rules(settings.symbol, settings.paper_fee_pct).tick
@@ -181,22 +201,30 @@ def candle_source(settings: Settings) -> CandleSource:
     return RecordedMarket(Path(str(settings.market)), timeframe_ms if settings.timeframe_explicit else None)
 
 
-def began(settings: Settings, source: CandleSource) -> Moment:
-    """Where virtual time begins: when enough bars have closed."""
-    return source.start(settings.ohlcv_limit)
+def began(settings: Settings, source: CandleSource | None) -> Moment:
+    """Where market time begins: now where it is live, else when enough bars have closed."""
+    return wall_now() if source is None else source.start(settings.ohlcv_limit)
 
 
-def identity(settings: Settings, source: CandleSource) -> dict[str, str]:
+def identity(settings: Settings, source: CandleSource | None) -> dict[str, str]:
     """What a ledger is pinned to."""
-    sha256 = getattr(source, "sha256", "")
-    return {
+    paper = settings.mode == "paper"
+    if source is None:
+        exchange = settings.exchange_id
+        market = f"live:{exchange}" + ("-testnet" if settings.mode == "testnet" else "")
+        timeframe_ms = span_ms(settings.timeframe)
+    else:
+        exchange, timeframe_ms = "paper", source.timeframe_ms
+        sha256 = getattr(source, "sha256", "")
+        market = source.provenance + (f"#{sha256[:16]}" if sha256 else "")
+    pinned = {
         "mode": settings.mode,
-        "exchange": "paper",
+        "exchange": exchange,
         "symbol": settings.symbol,
-        "timeframe": span_text(source.timeframe_ms),
-        "market": source.provenance + (f"#{sha256[:16]}" if sha256 else ""),
-        "paper_balance": text(settings.paper_balance_usdt),
+        "timeframe": span_text(timeframe_ms),
+        "market": market,
     }
+    return pinned | ({"paper_balance": text(settings.paper_balance_usdt)} if paper else {})
 
 
 def limits(settings: Settings, timeframe_ms: int) -> Limits:
@@ -217,6 +245,10 @@ def limits(settings: Settings, timeframe_ms: int) -> Limits:
         verdict_max_age_ms=settings.verdict_max_age_secs * 1000,
         max_age_ms=2 * timeframe_ms,
         max_drift_pct=settings.max_price_drift_pct,
+        max_orders_per_hour=settings.max_orders_per_hour,
+        max_losing_streak=settings.max_losing_streak,
+        max_rejected_streak=settings.max_rejected_streak,
+        streak_cooldown_ms=settings.streak_cooldown_secs * 1000,
     )
 
 
@@ -238,46 +270,99 @@ def notices(settings: Settings, desk: Desk, bench: Bench = Bench()) -> list[str]
         said.append(
             "--speed fast pays for no model: the offline rules model decides. To pay: --model NAME --max-cost USD"
         )
-    cap = desk.limits.deposit_cap
-    if cap is not None:
-        try:
-            price = desk.exchange.quote(desk.clock.now()).ask
-        except UpstreamError:
-            return said
-        least = smallest_cap(desk.exchange.market(), price, margin_pct(desk.limits, desk.costs))
-        if cap < least:
-            said.append(
-                f"DEPOSIT_CAP_USDT {text(cap)} cannot hold one round trip of {settings.symbol} at {text(price)}: "
-                f"nothing will be bought. The smallest that can: {text(least)}"
-            )
+    if desk.limits.deposit_cap is not None:
+        with suppress(UpstreamError):
+            said += cap_notices(desk, desk.exchange.quote(desk.clock.now()).ask)
     return said
 
 
+def cap_notices(desk: Desk, price: Decimal) -> list[str]:
+    """That the deposit cap cannot hold one round trip at `price`, if so, with the smallest that can."""
+    cap, market = desk.limits.deposit_cap, desk.market()
+    least = smallest_cap(market, price, margin_pct(desk.limits, desk.costs))
+    if cap is None or cap >= least or price <= ZERO:
+        return []
+    return [
+        f"DEPOSIT_CAP_USDT {text(cap)} cannot hold one round trip of {market.symbol} at {text(price)}: "
+        f"nothing will be bought. The smallest that can: {text(least)}"
+    ]
+
+
 def _desk(settings: Settings, ledger: Ledger, source: CandleSource, bench: Bench) -> Desk:
+    """A desk on virtual time: paper over simulated or recorded bars."""
     start = began(settings, source)
     market = rules(settings.symbol, settings.paper_fee_pct)
     expected = costs(settings.paper_fee_pct, settings.paper_slippage_bps)
-    ids = SeededIds("|".join(identity(settings, source).values()))
+    clock = VirtualClock(lambda: ledger.market_time(start), source.timeframe_ms, bench.signals or Signals(), bench.fast)
+    exchange = PaperExchange(ledger, source, market, expected, settings.paper_balance_usdt)
+    around = clock, SeededIds("|".join(identity(settings, source).values())), exchange
+    return _whole(settings, ledger, bench, around, source.timeframe_ms)
+
+
+def _live_desk(settings: Settings, ledger: Ledger, bench: Bench) -> Desk:
+    """A desk on the system's time: paper at live prices, a testnet or real money; a dry run sends nothing there."""
+    signals = bench.signals or Signals()
+    asked = live_exchange(settings, ledger, signals)
+    exchange: Exchange = asked
+    if settings.mode == "paper":
+        expected = costs(settings.paper_fee_pct, settings.paper_slippage_bps)
+        exchange = LivePaperExchange(ledger, asked, expected, settings.paper_balance_usdt)
+    elif bench.dry_run:
+        exchange = RehearsedExchange(ledger, asked, settings.paper_slippage_bps)
+    return _whole(settings, ledger, bench, (SystemClock(signals), SystemIds(), exchange), span_ms(settings.timeframe))
+
+
+def live_exchange(settings: Settings, ledger: Ledger, signals: Signals) -> CcxtExchange:
+    """The exchange that prices come from and, with a key, orders go to. Asked nothing yet."""
+    key, secret = settings.exchange_api_key, settings.exchange_api_secret
+    with_account = settings.mode != "paper" and key is not None and secret is not None
+    access = Access(
+        exchange_id=settings.exchange_id,
+        sandbox=settings.mode == "testnet",
+        key=key.get_secret_value() if with_account and key else None,
+        secret=secret.get_secret_value() if with_account and secret else None,
+        extra=_ccxt_config(settings),
+        harmless_keys=settings.mode == "real",
+    )
+
+    def told_to_wait(until: Moment, why: str) -> None:
+        with ledger.writing(), ledger.transaction() as tx:
+            ledger.log_event(tx, "BAN", {"until": iso(until), "reason": f"{settings.exchange_id}: {why}"}, wall_now())
+
+    around = Surroundings(wall_now, signals.wait, ledger.banned_until, told_to_wait)
+    return CcxtExchange(access, settings.symbol, span_ms(settings.timeframe), around)
+
+
+def _ccxt_config(settings: Settings) -> dict[str, Any]:
+    """CCXT_CONFIG: JSON by itself, or the path of a file with it. Raises ConfigError."""
+    if settings.ccxt_config is None:
+        return {}
+    said = settings.ccxt_config.get_secret_value()
+    return extra_config(said if said.lstrip().startswith("{") else read_text(Path(said), "CCXT_CONFIG"))
+
+
+def _whole(
+    settings: Settings, ledger: Ledger, bench: Bench, around: tuple[Clock, Ids, Exchange], timeframe_ms: int
+) -> Desk:
+    clock, ids, exchange = around
     stop = operator_stop(settings, bench.signals)
     minds = _minds(settings, ledger, ids, bench, stop)
     return Desk(
-        clock=VirtualClock(
-            lambda: ledger.market_time(start), source.timeframe_ms, bench.signals or Signals(), bench.fast
-        ),
+        clock=clock,
         ids=ids,
         minds=minds,
-        exchange=PaperExchange(ledger, source, market, expected, settings.paper_balance_usdt),
+        exchange=exchange,
         ledger=ledger,
-        limits=limits(settings, source.timeframe_ms),
-        costs=expected,
+        limits=limits(settings, timeframe_ms),
+        costs=costs(settings.paper_fee_pct, settings.paper_slippage_bps),
         stop=stop,
-        timeframe_ms=source.timeframe_ms,
+        timeframe_ms=timeframe_ms,
         ohlcv_limit=settings.ohlcv_limit,
         batch_ms=BATCH_MS if bench.fast and minds.host is None else 0,
     )
 
 
-def _minds(settings: Settings, ledger: Ledger, ids: SeededIds, bench: Bench, stop: OperatorStop) -> Minds:
+def _minds(settings: Settings, ledger: Ledger, ids: Ids, bench: Bench, stop: OperatorStop) -> Minds:
     """Who thinks: the offline rules, or models behind a server."""
     if bench.shows:
         shown = {agent: ShownModel(name, spec_of(name)) for agent, name in models_in_use(settings, wall_now()).items()}
@@ -297,6 +382,7 @@ def _minds(settings: Settings, ledger: Ledger, ids: SeededIds, bench: Bench, sto
         host=line.server.host,
         tool_rounds=settings.trader_tool_rounds,
         leave=line.close,
+        proofs=tuple({mind.name: mind.prove for mind in minds.values()}.items()),
     )
 
 

@@ -72,11 +72,11 @@ def test_check_names_every_problem_and_ends_with_3(trader: Trader, tmp_path: Pat
 def test_check_says_what_this_version_does_not_use(
     env_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    monkeypatch.setenv("EXCHANGE_ID", "kraken")
+    monkeypatch.setenv("LOG_FILE", "x.log")
     assert run(["config", "check"]) == 0
     out, err = capsys.readouterr()
     assert out.startswith(f"ok    {len(NAMES)} settings, ")
-    assert "Warning: EXCHANGE_ID is set (env), and this version does not use it" in err
+    assert "Warning: LOG_FILE is set (env), and this version does not use it" in err
     assert "OPENAI_API_KEY" not in err
 
 

@@ -79,12 +79,27 @@ def test_a_file_of_another_kind_is_left_as_it_was(tmp_path: Path, capsys: Captur
 def test_config_check_refuses_what_a_cycle_would_refuse(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     monkeypatch.setenv("MARKET", "nope.csv")
     assert run(["config", "check"]) == 3
+    monkeypatch.setenv("MODE", "testnet")
+    assert run(["config", "check"]) == 3
+    assert "MODE=testnet needs live prices" in capsys.readouterr().err
     monkeypatch.setenv("MARKET", "live")
     assert run(["config", "check"]) == 3
-    monkeypatch.delenv("MARKET")
-    monkeypatch.setenv("MODE", "real")
+    assert "MODE=testnet needs EXCHANGE_API_KEY" in capsys.readouterr().err
+    monkeypatch.setenv("EXCHANGE_ID", "kraken")
     assert run(["config", "check"]) == 3
-    assert "paper only" in capsys.readouterr().err
+    assert "orders on kraken cannot be looked up" in capsys.readouterr().err
+    for mode, exchange, symbol, words in (
+        ("real", "binanceus", "BTC/USDT", "does not say whether a key may withdraw"),
+        ("real", "binance", "ETH/BTC", "needs a symbol quoted in dollars"),
+    ):
+        for name, value in {"MODE": mode, "EXCHANGE_ID": exchange, "SYMBOL": symbol}.items():
+            monkeypatch.setenv(name, value)
+        for name in ("EXCHANGE_API_KEY", "EXCHANGE_API_SECRET"):
+            monkeypatch.setenv(name, "k" + "0123456789abcdef" * 4)
+        assert run(["config", "check"]) == 3
+        assert words in capsys.readouterr().err
+    monkeypatch.setenv("SYMBOL", "BTC/USDT")
+    assert run(["config", "check"]) == 0
 
 
 def test_a_loop_that_would_end_before_it_began_is_a_mistake(capsys: Capture) -> None:
@@ -122,9 +137,10 @@ def test_an_order_of_an_older_trace_leaves_no_false_drift(capsys: Capture) -> No
         assert run([step, "-q"]) == 0
     assert run(["execute", "--verdict", "3", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["order"]["state"] == "FILLED"
-    assert run(["snapshot", "--json"]) == 0
-    taken = json.loads(capsys.readouterr().out)
-    assert (taken["drift_base"], taken["drift_quote"]) == ("0", "0")
+    for drift in (None, "0"):  # the first ends the newest trace, the second is a look by itself
+        assert run(["snapshot", "--json"]) == 0
+        taken = json.loads(capsys.readouterr().out)
+        assert (taken["drift_base"], taken["drift_quote"]) == (drift, drift)
 
 
 def test_a_snapshot_by_hand_after_a_misprint_verifies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

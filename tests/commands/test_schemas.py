@@ -35,7 +35,16 @@ READS = (
     *("replay last", "recover --dry-run", "plan --dry-run", "cycle --dry-run", "stop --dry-run"),
     *("ledger stats", "ledger path", "ledger query select+1", "ledger export trades", "ledger export lots"),
     *("ledger export returns", "ledger export decisions", "ledger export cycles -o cycles.csv"),
-    *("models", "config show", "config check", "config example", "--version", "--version -v", "init --env-file x.env"),
+    *(
+        "models",
+        "gate test",
+        "config show",
+        "config check",
+        "config example",
+        "--version",
+        "--version -v",
+        "init --env-file x.env",
+    ),
 )
 WRITES = (
     *(
@@ -50,7 +59,8 @@ WRITES = (
         "execute",
     ),
     *("snapshot --dry-run", "snapshot", "cycle", "loop --cycles 3 --speed fast", "recover"),
-    *("stop --reason x", "stop", "status", "cycle", "resume --reason x", "status"),
+    *("stop --reason x", "stop", "stop --flatten --dry-run", "stop --flatten", "stop --flatten", "status", "cycle"),
+    *("resume --reason x", "status"),
 )
 ERRORS = ("ledger trace zzzz", "ledger trace", "statsu", "status --db no.db", "resume --reason=", "ledger show -n x")
 

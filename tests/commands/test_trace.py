@@ -49,7 +49,7 @@ def test_a_trace_tells_the_whole_story_in_its_order(ledger: Path, say: Say) -> N
     assert [line.split()[1] for line in lines if line.startswith("#")] == ["PLANNER", "TRADER", "JUDGE"]
     assert "mode paper  5 steps, " in lines[0]
     assert lines[0].endswith(" s, $0")
-    assert sum("21 of 21 rules passed" in line for line in lines) == 2, "once for the verdict, once before it was sent"
+    assert sum("23 of 23 rules passed" in line for line in lines) == 2, "once for the verdict, once before it was sent"
     assert not any(line.startswith("  NO  ") for line in lines)
 
 

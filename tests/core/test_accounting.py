@@ -468,3 +468,29 @@ def test_the_tax_office_rounds_its_second_pool_as_we_do_and_its_third_to_whole_p
     assert released == Decimal(third["exact"])
     assert released.to_integral_value(ROUND_UP) == Decimal(third["allowable_cost_published"])
     assert (after.base, after.cost.to_integral_value(ROUND_DOWN)) == (qty, cost)
+
+
+# What leaves an account by another way than a sale.
+
+
+@given(st.data())
+def test_what_is_withdrawn_wins_and_loses_nothing_whatever_the_price(data: st.DataObject) -> None:
+    held, cost = data.draw(scaled(1, 10**9, 8)), data.draw(scaled(0, 10**9, 8))
+    deposits, quote = data.draw(scaled(0, 10**9, 8)), data.draw(scaled(0, 10**9, 8))
+    realized = sub(add(quote, cost), deposits)
+    book = Book(deposits, quote, held, cost, realized)
+    base, taken = data.draw(st.sampled_from([ZERO, held, held / 3])), data.draw(st.sampled_from([ZERO, quote]))
+    base = base.quantize(QUANTUM, rounding=ROUND_DOWN)
+    after, mark = accounting.withdraw(book, base, taken), data.draw(scaled(1, 10**9, 4))
+    worth = add(accounting.equity(after, mark), accounting.value(base, mark), taken)
+    assert abs(worth - accounting.equity(book, mark)) <= 2 * QUANTUM  # two roundings of a value instead of one
+    total = add(after.deposits, after.realized, accounting.unrealized(after, mark))
+    assert accounting.equity(after, mark) == total
+    assert (after.realized, after.fees) == (book.realized, book.fees)
+    assert (after.base, after.quote) == (sub(held, base), sub(quote, taken))
+    if after.base == ZERO:
+        assert after.cost == ZERO
+
+
+def test_an_epoch_begins_with_its_quote_and_nothing_else() -> None:
+    assert accounting.opening(Decimal("812.5")) == Book(Decimal("812.5"), Decimal("812.5"))

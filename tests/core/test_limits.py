@@ -15,6 +15,7 @@ from tests.fakes import BTC, FIVE, NOW, PRICE, bars
 from trader_cli.core import accounting
 from trader_cli.core.decimals import MONEY, ZERO, add, floor_to, mul, percent, sub, text
 from trader_cli.core.limits import (
+    SINCE_SECOND,
     Case,
     in_force,
     margin_pct,
@@ -49,7 +50,9 @@ NAMES = (
     "drift",
     "confidence",
     "orders_per_day",
+    "orders_per_hour",
     "cooldown",
+    "streak",
     "daily_loss",
     "drawdown",
     "step",
@@ -66,7 +69,9 @@ EXEMPT = {
     "policy",
     "confidence",
     "orders_per_day",
+    "orders_per_hour",
     "cooldown",
+    "streak",
     "daily_loss",
     "drawdown",
     "funds",
@@ -89,7 +94,7 @@ def case(action: str = "BUY", qty: str = "0.001", **changes: Any) -> Case:
         return replace(base, **known)
 
     window = of(Window, WINDOW)
-    seen = Observation(1, "t", changes.pop("seen_at", NOW), window, FEATURES, D(900), D(0))
+    seen = Observation(1, "t", changes.pop("seen_at", NOW), window, FEATURES, *changes.pop("account", (None, None)))
     book = changes.pop("book", HELD if action == "SELL" else FLAT)
     limits, market = of(Limits, LIMITS), of(Market, BTC)
     history = of(History, History(0, None, None, None))
@@ -160,6 +165,14 @@ def test_hold_is_not_an_order_whatever_its_quantity() -> None:
 
 # Gates: all or nothing.
 
+TIRED: dict[str, Any] = {"max_losing_streak": 3, "max_rejected_streak": 2, "streak_cooldown_ms": 3_600_000}
+
+
+def lately(*minutes: int) -> tuple[int, ...]:
+    """Moments so many minutes before NOW, oldest first."""
+    return tuple(NOW - one * 60_000 for one in reversed(minutes))
+
+
 GATES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
     ("state", "BUY", {"state": TradingState.RUN}, {"state": TradingState.REDUCE}),
     ("state", "BUY", {"state": TradingState.RUN}, {"state": TradingState.HALT}),
@@ -184,6 +197,16 @@ GATES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
         {"daily_loss": D(10), "day_equity": D(1010)},
     ),
     ("drawdown", "BUY", {"peak_equity": D("1249.99")}, {"peak_equity": D(1250)}),
+    (
+        "orders_per_hour",
+        "BUY",
+        {"max_orders_per_hour": 10, "orders_last_hour": 9},
+        {"max_orders_per_hour": 10, "orders_last_hour": 10},
+    ),
+    ("streak", "BUY", TIRED | {"losses": lately(1, 2)}, TIRED | {"losses": lately(1, 2, 3)}),
+    ("streak", "BUY", TIRED | {"refusals": lately(1)}, TIRED | {"refusals": lately(1, 2)}),
+    ("streak", "BUY", TIRED | {"losses": lately(60, 61, 62)}, TIRED | {"losses": lately(59, 61, 62)}),
+    ("streak", "BUY", TIRED | {"losses": lately(1, 2, 70, 71, 72)}, TIRED | {"losses": lately(1, 2, 3, 70, 71, 72)}),
 ]
 GATES.append(("data", "BUY", {}, {"defects": (Defect("gap", "3 bars missing"),)}))
 for _action in ("BUY", "SELL"):
@@ -264,8 +287,8 @@ def test_a_cooldown_without_any_order_before_is_over() -> None:
 
 # Sizes: they lower.
 
-WORST = D("1.005") * D("1.001")
-"""What one unit costs at worst, as a multiple of the price: tolerated drift, fee."""
+WORST = D("1.00525") * D("1.001")
+"""What one unit costs at worst, as a multiple of the price: tolerated drift, half the spread, slippage; fee."""
 
 SIZES: list[tuple[str, str, str, dict[str, Any], dict[str, Any], str]] = [
     ("max_qty", "BUY", "0.001", {"max_qty": D("0.001")}, {"max_qty": D("0.00099")}, "0.00099"),
@@ -282,21 +305,21 @@ SIZES: list[tuple[str, str, str, dict[str, Any], dict[str, Any], str]] = [
         "funds",
         "BUY",
         "0.001",
-        {"book": replace(FLAT, quote=D("50.30025"), deposits=D("50.30025"))},
-        {"book": replace(FLAT, quote=D("50.30024999"), deposits=D("50.30024999"))},
+        {"book": replace(FLAT, quote=D("50.3127625"), deposits=D("50.3127625"))},
+        {"book": replace(FLAT, quote=D("50.31276249"), deposits=D("50.31276249"))},
         "0.00099",
     ),
-    ("funds", "BUY", "0.001", {"reserved": D("949.69975")}, {"reserved": D("949.69975001")}, "0.00099"),
-    ("deposit_cap", "BUY", "0.001", {"deposit_cap": D("50.30025")}, {"deposit_cap": D("50.30024999")}, "0.00099"),
+    ("funds", "BUY", "0.001", {"reserved": D("949.6872375")}, {"reserved": D("949.68723751")}, "0.00099"),
+    ("deposit_cap", "BUY", "0.001", {"deposit_cap": D("50.3127625")}, {"deposit_cap": D("50.31276249")}, "0.00099"),
     (
         "deposit_cap",
         "BUY",
         "0.001",
-        {"deposit_cap": D("100"), "reserved": D("49.69975")},
-        {"deposit_cap": D("100"), "reserved": D("49.69975001")},
+        {"deposit_cap": D("100"), "reserved": D("49.6872375")},
+        {"deposit_cap": D("100"), "reserved": D("49.68723751")},
         "0.00099",
     ),
-    ("order_cap", "BUY", "0.001", {"max_order": D("50.30025")}, {"max_order": D("50.30024999")}, "0.00099"),
+    ("order_cap", "BUY", "0.001", {"max_order": D("50.3127625")}, {"max_order": D("50.31276249")}, "0.00099"),
 ]
 
 
@@ -350,21 +373,21 @@ def test_nothing_is_left_of_a_buy_when_open_orders_reserve_everything() -> None:
 def test_the_cap_counts_what_the_position_has_cost() -> None:
     book = Book(deposits=D(1000), quote=D(960), base=D("0.001"), cost=D(50), realized=D(10))
     law = review(case("BUY", "0.001", deposit_cap=D(100), book=book))
-    assert ruling(law, "deposit_cap").value == "50 used + 50.30025 asked"
+    assert ruling(law, "deposit_cap").value == "50 used + 50.3127625 asked"
     assert law.allowed == D("0.00099")
 
 
 def test_the_cap_counts_net_cash_in_where_losses_made_it_larger_than_the_cost() -> None:
     book = Book(deposits=D(1000), quote=D(930), base=D("0.001"), cost=D(50), realized=D(-20))
     law = review(case("BUY", "0.001", deposit_cap=D(100), book=book))
-    assert ruling(law, "deposit_cap").value == "70 used + 50.30025 asked"
+    assert ruling(law, "deposit_cap").value == "70 used + 50.3127625 asked"
     assert law.allowed == D("0.00059")
 
 
 def test_the_cap_does_not_grow_by_profits() -> None:
     book = Book(deposits=D(1000), quote=D(1200), realized=D(200))
     law = review(case("BUY", "0.002", deposit_cap=D(100), book=book))
-    assert ruling(law, "deposit_cap").value == "0 used + 100.6005 asked"
+    assert ruling(law, "deposit_cap").value == "0 used + 100.625525 asked"
     assert law.allowed == D("0.00198")
 
 
@@ -462,6 +485,11 @@ TIGHT: dict[str, Any] = {
     "orders_today": 99,
     "cooldown_ms": 600_000,
     "last_order_at": NOW,
+    "max_orders_per_hour": 1,
+    "orders_last_hour": 1,
+    "max_losing_streak": 1,
+    "losses": (NOW,),
+    "streak_cooldown_ms": 600_000,
     "daily_loss": D(1),
     "day_equity": D(5000),
     "peak_equity": D(5000),
@@ -826,6 +854,49 @@ def test_the_law_says_the_same_of_what_it_allowed(one: Case) -> None:
 
 def test_the_reserve_is_never_reckoned_too_small() -> None:
     one = case(now_at=D("0.00001234"), fee_pct=D("0.075"))
-    exact = MONEY.multiply(D("0.00001234") * D("1.005") * D("1.00075"), D(400_000))
+    exact = MONEY.multiply(D("0.00001234") * D("1.00525") * D("1.00075"), D(400_000))
     assert reserve(one, D(400_000)) >= exact
     assert reserve(one, D(400_000)) == reserve(one, D(400_000)).quantize(D("1e-8"), rounding=ROUND_CEILING)
+
+
+# What the account was seen to hold.
+
+
+def test_what_the_account_lacks_is_neither_spent_nor_sold() -> None:
+    law = review(case("BUY", "0.001", account=(D("20"), ZERO), deposit_cap=None))
+    assert (law.violations, law.allowed) == (("funds",), D("0.00039"))
+    assert ruling(law, "funds").limit == "20 free"
+    law = review(case("SELL", "0.002", account=(ZERO, D("0.0015"))))
+    assert (law.violations, law.allowed) == (("position",), D("0.0015"))
+
+
+def test_what_the_account_holds_beyond_our_book_is_not_ours() -> None:
+    rich = (D(10) ** 9, D(10) ** 9)
+    assert review(case("BUY", "0.001", account=rich, book=Book(D(20), D(20)))).allowed == D("0.00039")
+    assert review(case("SELL", "1", account=rich)).allowed == HELD.base
+
+
+def test_reservations_come_off_what_the_account_was_seen_to_hold() -> None:
+    law = review(case("BUY", "0.001", account=(D(60), ZERO), reserved=D(40)))
+    assert ruling(law, "funds").limit == "20 free"
+
+
+# The first edition, in which ledgers of its time were judged.
+
+
+def test_the_first_edition_knows_no_streaks_no_hour_no_account_and_the_larger_margin() -> None:
+    first: dict[str, Any] = {"edition": 1, "account": (ZERO, ZERO), "max_orders_per_hour": 1, "orders_last_hour": 9}
+    law = review(case(**first, **TIRED, losses=lately(1, 2, 3)))
+    assert tuple(one.name for one in law.rulings) == tuple(one for one in NAMES if one not in SINCE_SECOND)
+    assert (law.allowed, law.violations) == (D("0.001"), ())
+    assert case(edition=1).worst_price == PRICE * D("1.005")
+    assert case().worst_price == PRICE * D("1.00525")
+    assert margin_pct(replace(LIMITS, max_drift_pct=ZERO, edition=1), COSTS) == D("0.025")
+
+
+def test_a_streak_says_what_stands_in_a_row_and_how_long_ago_the_last_was() -> None:
+    law = review(case(**TIRED, losses=lately(1, 2, 3), refusals=lately(90)))
+    one = ruling(law, "streak")
+    assert one.limit == "3600 s after 3 or 2 in a row"
+    assert one.value == "3 sales at a loss, the last 60 s ago; 1 refused orders"
+    assert ruling(review(case(losses=lately(1, 2, 3))), "streak").limit == "none"

@@ -11,13 +11,17 @@ from typing import Any
 
 import pytest
 
-from tests.ledgers import Mute, grow, ledger_at, one, plain, reading, scripted_desk, tampering, wall
+from tests.ledgers import Mute, grow, ledger_at, one, plain, reading, rows, scripted_desk, tampering, wall
 from trader_cli.core import audit as seals
 from trader_cli.phases.audit import CHECKS, NOT_CHECKED, verify
-from trader_cli.phases.cycle import cycle
+from trader_cli.phases.cycle import cycle, loop
+from trader_cli.phases.recover import set_state
 from trader_cli.schemas.check import Check
+from trader_cli.schemas.cycle import Cycle
+from trader_cli.schemas.situation import TradingState
 from trader_cli.tools import chain, migrations
 from trader_cli.tools.store import Store
+from trader_cli.tools.verification_past import read_terms
 
 OBSERVATIONS, FEATURES, REPLIES, CALLS, VERDICTS, ORDERS, HASHES, TIMES, LOTS, AGREE = (name for name, _ in CHECKS[10:])
 
@@ -55,9 +59,9 @@ def seal_anew(db: sqlite3.Connection) -> None:
             sql = f"SELECT {names} FROM {table} WHERE link = ? ORDER BY id"  # noqa: S608 - our own names
             found = db.execute(sql, (seq,)).fetchall()
             if found:
-                rows = [dict(zip(columns[table], row, strict=True)) for row in found]
-                first[table] = rows[0]["id"]
-                hashes[table] = [seals.row_hash(table, row) for row in rows]
+                whole = [dict(zip(columns[table], row, strict=True)) for row in found]
+                first[table] = whole[0]["id"]
+                hashes[table] = [seals.row_hash(table, row) for row in whole]
         flat = [each for table in migrations.CHAINED for each in hashes.get(table, ())]
         link: chain.Row = {
             "seq": seq,
@@ -114,6 +118,39 @@ def test_a_stop_and_its_end_pass(tmp_path: Path) -> None:
             desk.ledger.log_event(tx, "STATE", {"to": to, "reason": "a test"}, desk.clock.now())
         grow(path, 12)
     assert failed(path) == {}
+
+
+def test_a_brake_of_the_law_and_the_resume_after_it_pass_and_a_resume_that_lies_about_equity_does_not(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "agent.db"
+    grow(path, 60, daily_loss_limit_usdt=Decimal(100))
+    assert rows(path, "SELECT json_extract(data_json, '$.by') FROM events WHERE kind = 'STATE'")[0] == ("law",)
+    with scripted_desk(path) as desk, desk.ledger.writing(), desk.ledger.transaction() as tx:
+        set_state(desk, tx, desk.ledger.trading_state()[0], TradingState.RUN, "a test")
+    grow(path, 60, daily_loss_limit_usdt=Decimal(100))
+    assert len(rows(path, "SELECT id FROM events WHERE kind = 'STATE'")) > 2
+    assert failed(path) == {}
+    with tampering(path) as db:
+        db.execute(
+            "UPDATE events SET data_json = json_set(data_json, '$.equity_usdt', '1') WHERE data_json LIKE '%a test%'"
+        )
+    assert any("the resume of link" in words for words in failed(path)["books"])
+
+
+def test_decisions_of_the_laws_first_edition_are_held_against_it(tmp_path: Path) -> None:
+    path = tmp_path / "agent.db"
+    with scripted_desk(path) as desk:
+        first = replace(desk, limits=replace(desk.limits, edition=1, deposit_cap=Decimal(60_000)))
+        assert len([one for one in loop(first, cycles=60) if isinstance(one, Cycle)]) == 60
+    with reading(path) as ledger:
+        (terms,) = [json.loads(one[0]) for one in ledger.db.execute("SELECT terms_json FROM terms")]
+    written = set(terms["limits"])
+    assert failed(path) == {}
+    for name in ("edition", *(name for name in written if "streak" in name), "max_orders_per_hour"):
+        terms["limits"].pop(name)
+    _, _, limits = read_terms(json.dumps(terms))
+    assert (limits.edition, limits.max_orders_per_hour, limits.streak_cooldown_ms) == (1, None, 0)
 
 
 def test_an_empty_ledger_passes(tmp_path: Path) -> None:
@@ -343,7 +380,7 @@ FORGERIES = [
     Forgery(
         "the law's word on an order",
         _JUDGED,
-        "UPDATE orders SET law_json = json_set(law_json, '$.rules[11].value', '9 s') WHERE id = :order_id",
+        "UPDATE orders SET law_json = json_set(law_json, '$.rules[12].value', '9 s') WHERE id = :order_id",
         {ORDERS: "order {key}: rule cooldown: value is 9 s, the ledger makes it "},
     ),
     Forgery(

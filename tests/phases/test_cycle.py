@@ -158,7 +158,7 @@ def test_with_the_exchange_wholly_down_a_cycle_records_observe_by_the_rules_it_k
     scene.exchange.down = {"all"}
     came = cycle(scene.desk)
     assert (came.plan.payload.mode, came.execution.order) == ("OBSERVE", None)
-    assert came.upstream == "candles: the fake exchange is down"
+    assert came.upstream == "connect: the fake exchange is down"
     assert came.snapshot is not None
     assert scene.model.asked == []
     assert scene.problems() == []
@@ -175,6 +175,7 @@ def test_an_exchange_that_was_never_reached_is_an_upstream_error() -> None:
 def test_with_the_exchange_down_and_an_order_unknown_a_cycle_records_observe_and_keeps_both() -> None:
     scene = desk()
     scene.exchange.manners = [breaks(TimeoutError())]
+    scene.exchange.down = {"find"}
     scene.traded()
     scene.model.asked.clear()
     scene.exchange.down = {"find", "candles", "quote", "balances"}
@@ -243,7 +244,7 @@ def test_what_an_unknown_order_may_cost_counts_against_the_cap_until_it_is_settl
     scene.exchange.found = lambda intent: Absent(final=False, evidence="not yet")
     scene.traded()
     case = case_of(scene.desk, judged[0], judged[1])
-    assert case.situation.reserved == D("50.30025")
+    assert case.situation.reserved == D("50.3127625")
     assert case.situation.open_orders == ("t1-1",)
 
 
@@ -434,13 +435,13 @@ def test_a_loop_goes_on_asking_about_an_unknown_order_and_trades_again_when_it_i
     scene.exchange.manners = [loses_the_answer(TimeoutError()), lambda exchange, intent: exchange.execute(intent)]
     scene.exchange.found = lambda intent: (
         Absent(final=False, evidence="not yet")
-        if len(scene.exchange.asked_about) < 3
+        if len(scene.exchange.asked_about) < 6
         else scene.exchange.truth[intent.client_order_id]
     )
     scene.script(cycles=9)
     came = walked(scene, 4)
     assert [len(one.unsettled) for one in came if isinstance(one, Cycle)] == [0, 1, 1, 0]
-    assert scene.exchange.asked_about == ["t1-1"] * 3
+    assert scene.exchange.asked_about == ["t1-1"] * 6
     assert scene.exchange.sends == {"t1-1": 1, "t1-2": 1}
     assert scene.problems() == []
 

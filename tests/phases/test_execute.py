@@ -16,6 +16,7 @@ from tests.desks import BUY_COST, Judged, Scene, desk
 from tests.fakes import (
     FIVE,
     PRICE,
+    FakeClock,
     Killed,
     breaks,
     fills,
@@ -29,11 +30,11 @@ from tests.fakes import (
 )
 from trader_cli.core.errors import LedgerError, OrderUnknownError, UpstreamError
 from trader_cli.phases.cycle import cycle
-from trader_cli.phases.execute import approved_qty, execute
+from trader_cli.phases.execute import ASK_AFTER_MS, approved_qty, execute
 from trader_cli.phases.recover import note_stop, recover
 from trader_cli.schemas.book import Balances
 from trader_cli.schemas.judge import Verdict
-from trader_cli.schemas.order import Absent, OrderState, Report, Side
+from trader_cli.schemas.order import Absent, Intent, OrderState, Report, Side
 from trader_cli.schemas.situation import TradingState
 from trader_cli.schemas.trader import Proposal
 
@@ -62,7 +63,7 @@ def test_an_approved_order_is_sent_once_and_booked_as_it_was_filled() -> None:
     order = carried_out(scene, judged).order
     assert order.state is OrderState.FILLED
     assert (order.intent.proposal_id, order.intent.verdict_id) == (proposed.id, verdict.id)
-    assert (order.intent.qty, order.intent.worst_price) == (D("0.001"), D(50_250))
+    assert (order.intent.qty, order.intent.worst_price) == (D("0.001"), D("50262.5"))
     assert order.intent.reserved_quote == BUY_COST
     assert scene.exchange.submitted == [order.intent]
     trade = scene.ledger.db.execute(
@@ -333,8 +334,8 @@ CHANGES: list[tuple[Callable[[Scene], None], str]] = [
     (risen_by_a_third, "drift: 65000, needs"),
     (fallen, "drift: 49749.99, needs"),
     (without_a_price, "drift: -1, needs"),
-    (withdrawn, "funds: 50.30025, needs 10 free"),
-    (capped, "deposit_cap: 0 used + 50.30025 asked, needs 50"),
+    (withdrawn, "funds: 50.3127625, needs 10 free"),
+    (capped, "deposit_cap: 0 used + 50.3127625 asked, needs 50"),
     (halted, "state: HALT, needs RUN"),
     (halted_in_the_ledger, "state: HALT, needs RUN"),
     (reduced, "state: REDUCE, needs RUN"),
@@ -375,10 +376,10 @@ def test_a_price_that_moved_within_the_tolerated_drift_is_no_obstacle(ask: str) 
     scene.exchange.ask = D(ask)
     order = carried_out(scene, judged).order
     assert order is not None
-    assert order.intent.worst_price == D("50250")
+    assert order.intent.worst_price == D("50262.5")
 
 
-@pytest.mark.parametrize("cap", ["50.30025", "17.77", "33"])
+@pytest.mark.parametrize("cap", ["50.3127625", "17.77", "33"])
 def test_what_a_cap_let_through_when_it_was_judged_it_lets_through_when_it_is_sent(cap: str) -> None:
     scene = desk()
     scene.limit(deposit_cap=D(cap))
@@ -387,7 +388,7 @@ def test_what_a_cap_let_through_when_it_was_judged_it_lets_through_when_it_is_se
     scene.exchange.ask = D(50_200)  # dearer than judged, within the tolerated drift
     order = carried_out(scene, judged).order
     assert order is not None
-    assert order.intent.worst_price == D(50_250)
+    assert order.intent.worst_price == D("50262.5")
     assert order.intent.reserved_quote <= D(cap)
 
 
@@ -515,12 +516,15 @@ def test_a_refusal_is_booked_with_its_code_and_frees_what_was_reserved() -> None
     assert scene.problems() == []
 
 
+def held(intent: Intent) -> Report:
+    return Report(intent.client_order_id, "x1", intent.side, OrderState.OPEN, D(0))
+
+
 def test_an_order_the_exchange_holds_stays_open_and_reserved() -> None:
     scene = desk()
     judged = scene.judged()
-    scene.exchange.manners = [
-        says(lambda intent: Report(intent.client_order_id, "x1", intent.side, OrderState.OPEN, D(0)))
-    ]
+    scene.exchange.manners = [says(held)]
+    scene.exchange.found = held
     assert carried_out(scene, judged).order.state is OrderState.OPEN
     assert [order.intent.reserved_quote for order in scene.ledger.open_orders()] == [BUY_COST]
     assert scene.rows("trades") == 0
@@ -609,3 +613,41 @@ def test_whatever_the_submission_returns_what_is_no_proof_is_unknown_and_books_n
     assert [order.state for order in recover(scene.desk)] == [OrderState.FILLED]
     assert (scene.exchange.sends, scene.rows("trades")) == ({"t1-1": 1}, 1)
     assert scene.problems() == []
+
+
+# What became of an order whose answer proved nothing is asked soon, a few times, and never sent again.
+
+
+@pytest.mark.parametrize("looks", [1, 2, 3])
+def test_an_order_whose_answer_was_lost_is_found_within_the_same_command(looks: int) -> None:
+    scene = desk()
+    judged = scene.judged()
+    scene.exchange.manners = [loses_the_answer(TimeoutError())]
+    scene.exchange.found = lambda intent: (
+        Absent(final=False, evidence="not yet")
+        if len(scene.exchange.asked_about) < looks
+        else scene.exchange.truth[intent.client_order_id]
+    )
+    assert carried_out(scene, judged).order.state is OrderState.FILLED
+    assert len(scene.exchange.asked_about) == len(scene.clock.pauses) == looks
+    assert scene.column("SELECT state FROM order_events ORDER BY id") == ["INTENT", "UNKNOWN", "FILLED"]
+    assert (scene.exchange.sends, scene.rows("trades")) == ({"t1-1": 1}, 1)
+    assert scene.problems() == []
+
+
+def test_an_order_that_does_not_show_soon_stays_unknown() -> None:
+    scene = desk()
+    judged = scene.judged()
+    scene.exchange.manners = [loses_the_answer(TimeoutError())]
+    scene.exchange.down = {"find"}
+    assert carried_out(scene, judged).order.state is OrderState.UNKNOWN
+    assert scene.clock.pauses == list(ASK_AFTER_MS)
+    assert scene.exchange.sends == {"t1-1": 1}
+
+
+def test_a_signal_ends_the_asking_and_the_order_stays_unknown() -> None:
+    scene = desk(clock=FakeClock(signal_after=-1))
+    judged = scene.judged()
+    scene.exchange.manners = [loses_the_answer(TimeoutError())]
+    assert carried_out(scene, judged).order.state is OrderState.UNKNOWN
+    assert scene.exchange.asked_about == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from decimal import Decimal
 
@@ -10,15 +11,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.desks import Scene, desk
-from tests.fakes import FIVE, NOW, bars, breaks, fills_part, plan_words, proposal_words
+from tests.fakes import FIVE, NOW, bars, breaks, fills, fills_part, loses_the_answer, plan_words, proposal_words
 from trader_cli.core.decimals import add, div
 from trader_cli.core.errors import UpstreamError
 from trader_cli.phases.cycle import cycle
 from trader_cli.phases.execute import execute
 from trader_cli.phases.plan import plan
+from trader_cli.phases.recover import set_state
 from trader_cli.phases.snapshot import snapshot
 from trader_cli.schemas.book import Balances, Book
+from trader_cli.schemas.order import Absent, OrderState
 from trader_cli.schemas.question import Agent
+from trader_cli.schemas.situation import TradingState
 
 PRICES = ("open", "high", "low", "close")
 
@@ -91,9 +95,13 @@ def test_equity_is_deposits_and_realized_and_unrealized_after_whatever_was_trade
         assert taken.equity == add(taken.book.deposits, taken.book.realized, taken.unrealized)
         assert taken.equity == add(taken.book.quote, taken.book.base * taken.mark_price)
         assert taken.peak == peak
-        assert (taken.drift_base, taken.drift_quote) == (D(0), D(0))
+        assert (taken.drift_base, taken.drift_quote) in {(D(0), D(0)), (None, None)}
         assert taken.book.base >= 0
         assert taken.book.quote >= 0
+    scene.exchange.price = D(50_000)
+    idle = scene.traded(proposal_words("HOLD", "0")).snapshot  # the next look at the account finds all of it there
+    assert idle is not None
+    assert (idle.drift_base, idle.drift_quote) == (D(0), D(0))
     assert scene.problems() == []
 
 
@@ -176,13 +184,12 @@ def test_without_the_accounts_balances_there_is_a_snapshot_that_knows_of_no_drif
     assert scene.problems() == []
 
 
-def test_an_account_that_cannot_be_read_after_an_order_leaves_the_drift_open() -> None:
+def test_after_an_order_the_account_is_not_asked_again_and_the_drift_is_open_until_the_next_look() -> None:
     scene = desk()
-    scene.script()
-    scene.exchange.watch = lambda what: scene.exchange.down.add("balances") if what == "submit" else None
-    taken = cycle(scene.desk).snapshot
+    taken = scene.traded().snapshot
     assert taken is not None
-    assert (taken.drift_base, taken.book.base) == (None, D("0.000999"))
+    assert (taken.drift_base, taken.drift_quote, taken.book.base) == (None, None, D("0.000999"))
+    assert scene.exchange.calls["balances"] == 1
 
 
 def test_while_the_market_is_down_its_last_rules_serve_and_without_any_nothing_is_written() -> None:
@@ -232,3 +239,137 @@ def test_a_misprint_of_several_bars_neither_marks_the_book_nor_raises_the_peak(f
     assert after is not None
     assert after.peak == D(1000)
     assert scene.problems() == []
+
+
+# The law's own brakes.
+
+STATES = "SELECT data_json FROM events WHERE kind = 'STATE' ORDER BY id"
+
+
+def held_through_a_fall(price: str, **limits: object) -> Scene:
+    """A desk that bought 0.002 at 50,000 and then looked at another price."""
+    scene = desk()
+    scene.limit(**limits)
+    scene.traded(proposal_words("BUY", "0.002"))
+    scene.exchange.price = D(price)
+    scene.traded(proposal_words("HOLD", "0"))
+    return scene
+
+
+def told(scene: Scene) -> list[tuple[str, str, str | None]]:
+    """Every change of the state: from, to, by whom."""
+    said = [json.loads(one) for one in scene.column(STATES)]
+    return [(one["from"], one["to"], one.get("by")) for one in said]
+
+
+def resume(scene: Scene) -> None:
+    """As `trader resume` does."""
+    kept, _ = scene.ledger.trading_state()
+    with scene.ledger.transaction() as tx:
+        set_state(scene.desk, tx, kept, TradingState.RUN, "looked at it")
+
+
+def test_a_days_loss_reduces_in_the_commit_that_shows_it_and_halts_once_all_is_sold() -> None:
+    scene = held_through_a_fall("44900", daily_loss=D(10))
+    assert told(scene) == [("RUN", "REDUCE", "law")]
+    link = scene.one("SELECT link FROM events WHERE kind = 'STATE'")
+    assert link == scene.one("SELECT max(link) FROM portfolio")
+    assert "daily_loss" in str(scene.ledger.trading_state()[1])
+    sold = scene.traded(proposal_words("SELL", "0.00199"))
+    assert sold.execution.order is not None
+    assert sold.execution.order.state is OrderState.FILLED
+    assert told(scene) == [("RUN", "REDUCE", "law"), ("REDUCE", "HALT", "law")]
+    asked = len(scene.model.asked)
+    cycle(scene.desk)
+    assert len(scene.model.asked) == asked
+    assert scene.problems() == []
+
+
+def test_a_loss_below_the_limit_changes_nothing() -> None:
+    assert told(held_through_a_fall("45000", daily_loss=D(10))) == []
+
+
+def test_a_fall_from_the_peak_reduces_although_the_day_gained() -> None:
+    scene = held_through_a_fall("60000", max_drawdown_pct=D(1))
+    assert told(scene) == []
+    scene.exchange.price = D(54_000)
+    scene.traded(proposal_words("HOLD", "0"))
+    assert told(scene) == [("RUN", "REDUCE", "law")]
+    assert "drawdown" in str(scene.ledger.trading_state()[1])
+
+
+def test_what_the_law_stopped_stays_stopped_when_the_price_comes_back() -> None:
+    scene = held_through_a_fall("44900", daily_loss=D(10))
+    scene.exchange.price = D(70_000)
+    done = scene.traded()
+    assert done.execution.order is None
+    assert done.verdict.payload.decision == "REJECT"
+    assert scene.ledger.trading_state()[0] is TradingState.REDUCE
+
+
+def test_after_a_resume_peak_and_the_days_loss_count_from_the_equity_at_it() -> None:
+    scene = held_through_a_fall("44900", daily_loss=D(10), max_drawdown_pct=D("1.05"))
+    before = scene.ledger.last_snapshot()
+    assert before is not None
+    resume(scene)
+    history = scene.ledger.history(scene.clock.now())
+    assert (history.day_equity, history.peak_equity) == (before.equity, before.equity)
+    after = scene.traded(proposal_words("BUY", "0.001")).snapshot
+    assert after is not None
+    assert after.peak == max(before.equity, after.equity)
+    assert [to for _, to, _ in told(scene)] == ["REDUCE", "RUN"]
+    scene.exchange.price = D(40_000)
+    scene.traded(proposal_words("HOLD", "0"))
+    assert [to for _, to, _ in told(scene)] == ["REDUCE", "RUN", "REDUCE"]
+    assert scene.problems() == []
+
+
+def test_a_resume_counts_for_its_own_day_and_its_peak_for_good() -> None:
+    scene = held_through_a_fall("44900", daily_loss=D(10))
+    resume(scene)
+    scene.exchange.price = D(47_000)
+    last = scene.traded(proposal_words("HOLD", "0")).snapshot
+    assert last is not None
+    tomorrow = scene.ledger.history(scene.clock.now() + 86_400_000)
+    assert (tomorrow.day_equity, tomorrow.peak_equity) == (last.equity, last.peak)
+
+
+def test_a_price_that_is_not_believed_or_not_there_stops_nothing() -> None:
+    scene = desk()
+    scene.limit(daily_loss=D(1))
+    scene.traded(proposal_words("BUY", "0.002"))
+    good = bars(scene.clock.at)
+    scene.exchange.rows = [*good[:-1], good[-1]._replace(low=D("0.01"), close=D("0.01"))]
+    cycle(scene.desk)
+    scene.exchange.rows, scene.exchange.down = None, {"candles"}
+    scene.clock.advance(FIVE)
+    cycle(scene.desk)
+    assert told(scene) == []
+
+
+def test_an_order_that_is_not_settled_keeps_the_law_from_halting_for_it_may_have_bought() -> None:
+    scene = desk()
+    scene.traded(proposal_words("BUY", "0.001"))
+    scene.traded(proposal_words("SELL", "0.00099"))
+    scene.exchange.manners = [loses_the_answer(TimeoutError())]
+    scene.exchange.found = lambda intent: Absent(final=False, evidence="not seen yet")
+    scene.traded(proposal_words("BUY", "0.001"))
+    scene.limit(daily_loss=D("0.01"))
+    scene.traded(proposal_words("HOLD", "0"))
+    assert [to for _, to, _ in told(scene)] == ["REDUCE"]
+    scene.exchange.found, scene.exchange.manners = None, [fills]
+    scene.traded(proposal_words("SELL", "0.00099"))  # says the HOLD that no trader was asked for while it was out
+    assert [to for _, to, _ in told(scene)] == ["REDUCE"]
+    scene.traded()
+    assert [to for _, to, _ in told(scene)] == ["REDUCE", "HALT"]
+
+
+@pytest.mark.parametrize("state", [TradingState.REDUCE, TradingState.HALT])
+def test_what_a_person_reduced_or_stopped_the_law_leaves_as_it_is(state: TradingState) -> None:
+    scene = desk()
+    scene.limit(daily_loss=D(1))
+    with scene.ledger.transaction() as tx:
+        set_state(scene.desk, tx, TradingState.RUN, state, "my own reasons")
+    scene.model.will_say(Agent.PLANNER, plan_words("OBSERVE"))
+    cycle(scene.desk)
+    assert told(scene) == [("RUN", state.name, None)]

@@ -7,11 +7,10 @@ from typing import NoReturn
 
 import pytest
 
+from tests.fakes import FakeExchange
 from trader_cli.core.errors import UpstreamError
 from trader_cli.core.moments import Moment
-from trader_cli.schemas.book import Balances
-from trader_cli.schemas.market import Candle, CandleBatch, Market, Quote
-from trader_cli.schemas.order import Absent, Intent, Report
+from trader_cli.schemas.market import Candle, CandleBatch
 from trader_cli.tools.market import get_ohlcv
 from trader_cli.tools.markets.simulated import SimulatedMarket
 
@@ -20,12 +19,11 @@ SOURCE = SimulatedMarket("BTC/USDT", FIVE, 3, Decimal("0.01"))
 NOW = SOURCE.start(200)
 
 
-class CandlesOnly:
-    """An Exchange that answers one question, and remembers how it was asked."""
-
-    name = "candles-only"
+class CandlesOnly(FakeExchange):
+    """An exchange that answers one question, and remembers how it was asked."""
 
     def __init__(self, batch: CandleBatch | UpstreamError) -> None:
+        super().__init__()
         self.batch = batch
         self.asked: list[tuple[int, Moment]] = []
 
@@ -35,23 +33,8 @@ class CandlesOnly:
             raise self.batch
         return self.batch
 
-    def market(self) -> Market:
-        self._unwanted()
-
-    def quote(self, now: Moment) -> Quote:
-        self._unwanted()
-
-    def balances(self) -> Balances:
-        self._unwanted()
-
-    def submit(self, intent: Intent) -> Report:
-        self._unwanted()
-
-    def find(self, intent: Intent) -> Report | Absent:
-        self._unwanted()
-
-    def _unwanted(self) -> NoReturn:
-        raise AssertionError("looking at the market asks for candles and nothing else")
+    def _called(self, what: str) -> NoReturn:
+        raise AssertionError(f"looking at the market asks for candles and nothing else, not for {what}")
 
 
 def exchange(*candles: Candle) -> CandlesOnly:

@@ -472,3 +472,40 @@ def test_the_views_hold_a_row_per_cycle_trade_snapshot_and_error(tmp_path: Path)
     fallbacks = rows(path, "SELECT trace_id, agent FROM decisions WHERE source = 'fallback' ORDER BY id")
     assert rows(path, "SELECT trace_id, who FROM v_errors WHERE kind = 'FALLBACK' ORDER BY row_id") == fallbacks
     assert fallbacks
+
+
+# Schema 4: trades are unique within an epoch of the account.
+
+FILL = {
+    **dict.fromkeys(("qty", "price", "quote_qty", "fee", "fee_quote"), "1"),
+    "ts_utc": "t",
+    "client_order_id": "t1-1",
+    "trade_id": "28",
+    "fee_asset": "BTC",
+    **OUR_COLUMNS,
+}
+
+
+def test_a_trade_is_taken_once_in_an_epoch_and_again_in_the_next(made: sqlite3.Connection) -> None:
+    made.execute("PRAGMA foreign_keys=OFF")
+    for epoch in (None, 2, 3):
+        insert(made, "fills", {**FILL, "epoch": epoch})
+        with pytest.raises(sqlite3.IntegrityError, match="append-only: that row exists"):
+            insert(made, "fills", {**FILL, "epoch": epoch})
+    with pytest.raises(sqlite3.IntegrityError, match="append-only: that row exists"):
+        insert(made, "fills", {**FILL, "epoch": 1})  # the first epoch is the one without a number
+    insert(made, "fills", {**FILL, "trade_id": "29"})
+
+
+def test_fills_of_an_older_ledger_keep_their_ids_and_numbers_are_not_given_again(old: Path) -> None:
+    with closing(sqlite3.connect(old)) as db:
+        before = db.execute("SELECT * FROM fills ORDER BY id").fetchall()
+        counted = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'fills'").fetchone()
+    assert before
+    with closing(Ledger.open_writer(old, wall)) as ledger:
+        assert [(*row[:-1],) for row in ledger.db.execute("SELECT * FROM fills ORDER BY id")] == before
+        assert ledger.db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'fills'").fetchone() == counted
+        assert list(ledger.broken_links()) == []
+        for verb in ("UPDATE fills SET qty = '9'", "DELETE FROM fills"):
+            with pytest.raises(sqlite3.IntegrityError, match="fills is append-only"):
+                ledger.db.execute(verb)

@@ -83,7 +83,7 @@ def test_no_program_can_replace_a_row_through_its_id_or_any_other_unique_column(
     """INSERT OR REPLACE deletes what stands in its way without firing a delete trigger."""
     with plain(path) as db:
         uniques = [(key_of(table),)] + [
-            tuple(name for _, _, name in db.execute(f"PRAGMA index_info({index[1]})"))
+            tuple(name for _, _, name in db.execute(f"PRAGMA index_info({index[1]})") if name)  # None: an expression
             for index in db.execute(f"PRAGMA index_list({table})").fetchall()
             if index[2]
         ]

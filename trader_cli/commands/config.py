@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import stat
-from pathlib import Path
 from typing import Any
 
+from trader_cli.commands.confirm import exposed_file
 from trader_cli.commands.options import Globals, command
-from trader_cli.config import NAMES, SECRETS, Loaded, example_text, is_later, shown
+from trader_cli.config import NAMES, Loaded, example_text, is_later, shown
 from trader_cli.views.output import Column
-from trader_cli.wiring import began, candle_source, check_available
+from trader_cli.wiring import began, candle_source, check_settings, is_live
 
 _COLUMNS = (Column("setting"), Column("value"), Column("from"), Column("note"))
 
@@ -38,10 +37,11 @@ def _row(loaded: Loaded, name: str) -> dict[str, Any]:
 def check(g: Globals) -> None:
     """Check all settings and name every problem at once (exit 3)."""
     loaded, path = g.loaded(), g.settings_file()
-    check_available(loaded.settings)
-    began(loaded.settings, candle_source(loaded.settings))
+    check_settings(loaded.settings)
+    if not is_live(loaded.settings):
+        began(loaded.settings, candle_source(loaded.settings))
     notices = loaded.notices()
-    if path is not None and _is_exposed(path, loaded):
+    if exposed_file(g) is not None:
         notices.append(f'"{path}" holds a key and others may read it; chmod 600 {path}')
     given = sum(origin != "default" for origin in loaded.origins.values())
     source = f'"{path}" and the environment' if path is not None else "the environment (no .env was read)"
@@ -55,12 +55,6 @@ def check(g: Globals) -> None:
     for notice in notices:
         g.out.warn(notice)
     g.out.record(doc, [f"ok    {len(NAMES)} settings, {given} of them set by {source}"])
-
-
-def _is_exposed(path: Path, loaded: Loaded) -> bool:
-    """Whether others than the owner may read a file that holds a secret."""
-    inside = any(loaded.origins[name].startswith(f"{path}:") for name in SECRETS)
-    return inside and bool(path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
 
 
 @command

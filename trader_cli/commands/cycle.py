@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from trader_cli.commands.confirm import ConfirmReal, confirm, note
 from trader_cli.commands.desks import finish, opening, order_code, signals
 from trader_cli.commands.options import DryRun, Globals, command
 from trader_cli.core.errors import ExitCode, NotFoundError
@@ -16,7 +17,7 @@ from trader_cli.schemas.cycle import Cycle
 from trader_cli.schemas.order import OrderState
 from trader_cli.tools.clock import wall_now
 from trader_cli.views.cycles import cycle_cells, cycle_document, cycle_line
-from trader_cli.wiring import Bench, at_desk, open_reader
+from trader_cli.wiring import Bench, at_desk, cap_notices, open_reader
 
 IfDue = Annotated[
     bool, typer.Option("--if-due", metavar="", help="Do nothing, quietly, before the plan's wake-up (for cron).")
@@ -27,20 +28,32 @@ Wait = Annotated[
 
 
 @command
-def cycle(g: Globals, if_due: IfDue = False, wait: Wait = 0.0, dry_run: DryRun = False) -> ExitCode:
+def cycle(
+    g: Globals,
+    if_due: IfDue = False,
+    wait: Wait = 0.0,
+    confirm_real: ConfirmReal = None,
+    dry_run: DryRun = False,
+) -> ExitCode:
     """Recover, plan, propose, judge, execute, snapshot: one trace from beginning to end.
 
     Example, for cron: trader cycle --if-due -q
     """
+    settings = g.settings()
     if if_due and _is_early(g, _due(g)):
         return ExitCode.OK
-    with at_desk(g.settings(), Bench(dry_run=dry_run, wait_secs=wait, signals=signals(g))) as desk:
+    confirmed = confirm(g, settings, confirm_real, dry_run)
+    with at_desk(settings, Bench(dry_run=dry_run, wait_secs=wait, signals=signals(g))) as desk:
         if if_due and _is_early(g, due_at(desk.ledger)):  # another process was faster
             return ExitCode.OK
+        note(desk, confirmed)
         what = opening(desk)
         came = run_cycle(desk)
+        said = cap_notices(desk, came.snapshot.mark_price) if came.snapshot else []
     if g.out.is_terminal:
         g.out.say(what)
+    for words in said:
+        g.out.say(f"Note: {words}")
     g.out.record(cycle_document(came, dry_run), [cycle_line(came, g.out.width or 80)], cycle_cells(came))
     finish(g, dry_run, "trader ledger trace last", came.cost_usd)
     return cycle_code(g, came)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 from trader_cli.commands.options import Globals
 from trader_cli.core.decimals import ZERO, text
-from trader_cli.core.errors import ExitCode, NotFoundError, OrderUnknownError, UsageError
+from trader_cli.core.errors import ExitCode, NotFoundError, OrderUnknownError, UpstreamError, UsageError
 from trader_cli.core.moments import iso
 from trader_cli.phases.cycle import MEND_MODELS
 from trader_cli.phases.desk import Desk
-from trader_cli.phases.recover import recover
+from trader_cli.phases.startup import startup
 from trader_cli.schemas.decision import Decision
 from trader_cli.schemas.judge import Verdict
 from trader_cli.schemas.order import SETTLED, Order, OrderState
@@ -36,14 +37,22 @@ _WORD = {Agent.PLANNER: "plan", Agent.TRADER: "proposal", Agent.JUDGE: "verdict"
 
 @contextmanager
 def step_desk(g: Globals, dry_run: bool, creates: bool = False, shows: bool = False) -> Iterator[Desk]:
-    """A desk with the lock held and every earlier order looked after. Signals end after the step.
+    """A desk with the lock held, its startup done and every earlier order looked after. Signals end after the step.
 
-    With `shows`, no model is asked and nothing is written: the minds keep the request that would be sent.
+    A step that `creates` can do without the exchange: it records what is missing. With `shows`, no model is asked and
+    nothing is written: the minds keep the request that would be sent.
     """
     bench = Bench(dry_run=dry_run or shows, creates=creates, signals=signals(g), shows=shows)
     with at_desk(g.settings(), bench) as desk:
-        recover(desk)
-        yield desk
+        missing = None
+        try:
+            with nullcontext() if creates else unknown_first(desk):
+                startup(desk)
+        except UpstreamError as error:
+            if not creates:
+                raise
+            missing = error.message
+        yield replace(desk, missing=missing)
 
 
 def signals(g: Globals) -> Signals:
@@ -226,6 +235,18 @@ def _of_agent(desk: Desk, row_id: int, agent: Agent) -> Decision[Any]:
     if found is not agent:
         raise NotFoundError(f"decision {row_id} is a {_WORD[found]}, needs a {_WORD[agent]}")
     return decision
+
+
+@contextmanager
+def unknown_first(desk: Desk) -> Iterator[None]:
+    """An exchange out of reach is the lesser news where an order of ours may be out there: OrderUnknownError then."""
+    try:
+        yield
+    except UpstreamError as error:
+        for order in unsettled(desk):
+            worse = unknown(order)
+            raise OrderUnknownError(f"{worse.message}; {error.message}", worse.hint) from error
+        raise
 
 
 def unsettled(desk: Desk) -> tuple[Order, ...]:

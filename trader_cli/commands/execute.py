@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from trader_cli.commands.confirm import ConfirmReal, confirm, note
 from trader_cli.commands.desks import (
     await_pipe,
     finish,
@@ -28,13 +29,17 @@ VerdictOption = Annotated[
 
 
 @command
-def execute(g: Globals, verdict: VerdictOption = None, dry_run: DryRun = False) -> ExitCode:
+def execute(
+    g: Globals, verdict: VerdictOption = None, confirm_real: ConfirmReal = None, dry_run: DryRun = False
+) -> ExitCode:
     """Carry out the newest verdict: the law once more, then at most one order. Twice sends nothing twice.
 
     Example: trader execute --dry-run
     """
+    confirmed = confirm(g, g.settings(), confirm_real, dry_run)
     await_pipe(verdict)
     with step_desk(g, dry_run) as desk:
+        note(desk, confirmed)
         ruled = parent_verdict(desk, verdict)
         said = judged_proposal(desk, ruled)
         if desk.ledger.order_of_verdict(ruled.id) is None:

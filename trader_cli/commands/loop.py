@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from trader_cli.commands.arguments import model_name, moment, usd
+from trader_cli.commands.confirm import ConfirmReal, confirm, note
 from trader_cli.commands.cycle import cycle_code
 from trader_cli.commands.desks import finish, opening, say_notices, signals
 from trader_cli.commands.options import DryRun, Globals, command
@@ -15,10 +16,11 @@ from trader_cli.core.errors import MarketEndedError, TraderError, UsageError
 from trader_cli.core.moments import Moment, iso
 from trader_cli.phases.cycle import loop as cycles_of
 from trader_cli.phases.desk import Desk
+from trader_cli.phases.startup import shutdown
 from trader_cli.tools.clock import wall_now
 from trader_cli.views.cycles import cycle_cells, cycle_document, cycle_line, header
 from trader_cli.views.output import report
-from trader_cli.wiring import Bench, loop_lock, open_desk
+from trader_cli.wiring import Bench, is_live, loop_lock, open_desk
 
 Cycles = Annotated[int | None, typer.Option("--cycles", metavar="N", min=1, help="End after so many cycles.")]
 Until = Annotated[
@@ -49,6 +51,7 @@ def loop(
     speed: Speed = "real",
     model: Model = None,
     max_cost: MaxCost = None,
+    confirm_real: ConfirmReal = None,
     dry_run: DryRun = False,
 ) -> None:
     """Run cycles, asleep until each plan's wake-up. Ctrl-C or SIGTERM ends it after the step in hand.
@@ -66,9 +69,13 @@ def loop(
         model=model_name(model, settings),
         max_cost=usd(max_cost),
     )
+    if bench.fast and is_live(settings):
+        raise UsageError("--speed fast needs a market that does not run by the clock", "Leave it out, or MARKET out.")
     if bench.fast and (bench.model is None) != (bench.max_cost is None):
         raise UsageError("--speed fast pays for models only with both --model and --max-cost", "Give both, or neither.")
+    confirmed = confirm(g, settings, confirm_real, dry_run)
     with loop_lock(settings, dry_run), open_desk(settings, bench) as desk:
+        note(desk, confirmed)
         end = None if until is None else _end(until, desk.clock.now())
         _opening(g, desk, bench)
         cost = ZERO
@@ -82,6 +89,7 @@ def loop(
                 cost = add(cost, came.cost_usd)
                 g.out.record(cycle_document(came, dry_run), [cycle_line(came, g.out.width or 80)], cycle_cells(came))
                 cycle_code(g, came)
+        shutdown(desk)
     finish(g, dry_run, "trader ledger show", cost)
 
 

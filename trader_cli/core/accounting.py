@@ -22,6 +22,27 @@ def deposit(book: Book, amount: Decimal) -> Book:
     return Book(add(book.deposits, amount), add(book.quote, amount), book.base, book.cost, book.realized, book.fees)
 
 
+def withdraw(book: Book, base: Decimal, quote: Decimal) -> Book:
+    """The book without base or quote that has left the account by another way than a sale.
+
+    Base leaves at what it cost, which counts as money taken out: nothing is won or lost by it.
+    """
+    released = released_cost(book, base)
+    return Book(
+        sub(book.deposits, add(released, quote)),
+        sub(book.quote, quote),
+        sub(book.base, base),
+        sub(book.cost, released),
+        book.realized,
+        book.fees,
+    )
+
+
+def opening(quote: Decimal) -> Book:
+    """A book that begins with an account's quote; what base the account holds is not ours."""
+    return deposit(Book(), quote)
+
+
 def fold(book: Book, side: Side, fill: Fill, base: str, quote: str) -> Book:
     """The book after one fill. `base` and `quote` name the symbol's currencies."""
     fee_base = fill.fee if fill.fee_asset == base else ZERO

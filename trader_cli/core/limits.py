@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from trader_cli.core import accounting
+from trader_cli.core.brakes import fallen, in_a_row, lost_today
 from trader_cli.core.decimals import MONEY, ZERO, add, brief, ceil_to, floor_to, mul, percent, round_up, sub
 from trader_cli.schemas.decision import Review, Ruling
 from trader_cli.schemas.market import Costs, Market
@@ -41,7 +42,7 @@ class Case:
         is_buy: whether the position would grow.
         asked: the quantity that is asked for, in base; nothing for HOLD.
         worst_price: the price an order is reckoned at, before and when it is sent: what was seen plus what may
-            still be added, which is the drift that is tolerated, or half the spread and the slippage if more.
+            still be added, which is the drift that is tolerated and on top half the spread and the slippage.
     """
 
     situation: Situation
@@ -79,6 +80,7 @@ class Case:
 
 
 Rule = Callable[[Case], Ruling]
+Least = Callable[[Case, Decimal], Ruling]
 StateAndCause = tuple[TradingState, str | None]
 
 
@@ -88,13 +90,24 @@ def in_force(kept: StateAndCause, asked: StateAndCause) -> StateAndCause:
     return state, None if state is TradingState.RUN else cause
 
 
-def review(case: Case) -> Review:
+@dataclass(frozen=True, slots=True)
+class Law:
+    """All rules in the order in which a verdict lists them, `action` first; `minimum` follows on what they leave."""
+
+    rules: tuple[Rule, ...]
+    minimum: Least
+
+
+def review(case: Case, law: Law | None = None) -> Review:
     """The law's word: every rule, and the quantity that all of them let through. On a HOLD only that it is none."""
+    law = law or LAW
     if case.proposal.action == "HOLD":  # there is no order that a rule could bind
-        return Review(allowed=ZERO, price=case.price, rulings=(_action(case),))
-    rulings = [rule(case) for rule in RULES]
+        return Review(allowed=ZERO, price=case.price, rulings=(law.rules[0](case),))
+    rulings = [rule(case) for rule in law.rules]
+    if case.situation.limits.edition < SECOND:
+        rulings = [ruling for ruling in rulings if ruling.name not in SINCE_SECOND]
     allowed = min((ruling.after for ruling in rulings), default=ZERO)
-    last = _minimum(case, floor_to(allowed, case.situation.market.step))
+    last = law.minimum(case, floor_to(allowed, case.situation.market.step))
     return Review(allowed=last.after, price=case.price, rulings=(*rulings, last))
 
 
@@ -133,9 +146,11 @@ def sellable(market: Market, price: Decimal, held: Decimal, margin: Decimal = NO
 
 
 def margin_pct(limits: Limits, costs: Costs) -> Decimal:
-    """What the worst price lies above the one that was seen: the tolerated drift, or spread and slippage if more."""
+    """What the worst price lies above the one that was seen: the tolerated drift, and on top spread and slippage."""
     expected = mul(add(mul(costs.spread_bps, Decimal("0.5")), costs.slippage_bps), Decimal("0.01"))
-    return max(limits.max_drift_pct, expected)
+    if limits.edition < SECOND:
+        return max(limits.max_drift_pct, expected)
+    return add(limits.max_drift_pct, expected)
 
 
 def smallest_cap(market: Market, price: Decimal, margin: Decimal) -> Decimal:
@@ -231,6 +246,15 @@ def _orders_per_day(case: Case) -> Ruling:
     return _gate(case, "orders_per_day", found < limit, f"at most {limit}", f"{found} so far")
 
 
+def _orders_per_hour(case: Case) -> Ruling:
+    limit = case.situation.limits.max_orders_per_hour
+    found = f"{case.situation.history.orders_last_hour} in the last hour"
+    if limit is None:
+        return _gate(case, "orders_per_hour", True, "none", found)
+    ok = case.situation.history.orders_last_hour < limit
+    return _gate(case, "orders_per_hour", ok, f"at most {limit}", found)
+
+
 def _cooldown(case: Case) -> Ruling:
     limit_ms = case.situation.limits.cooldown_ms
     last_at = case.situation.history.last_order_at
@@ -240,13 +264,30 @@ def _cooldown(case: Case) -> Ruling:
     return _gate(case, "cooldown", ok, f"{limit_ms // 1000} s after an order", value)
 
 
+def _streak(case: Case) -> Ruling:
+    limits, history = case.situation.limits, case.situation.history
+    rest_ms = limits.streak_cooldown_ms
+    if not rest_ms:
+        return _gate(case, "streak", True, "none", "-")
+    said, ok = [], True
+    for what, times, limit in (
+        ("sales at a loss", history.losses, limits.max_losing_streak),
+        ("refused orders", history.refusals, limits.max_rejected_streak),
+    ):
+        count = in_a_row(times, limit or 0, rest_ms)
+        since_ms = case.situation.at - times[-1] if times else rest_ms
+        closed = limit is not None and count >= limit and since_ms < rest_ms
+        said.append(f"{count} {what}" + (f", the last {since_ms // 1000} s ago" if closed else ""))
+        ok = ok and not closed
+    most = " or ".join(str(one or "any") for one in (limits.max_losing_streak, limits.max_rejected_streak))
+    return _gate(case, "streak", ok, f"{rest_ms // 1000} s after {most} in a row", "; ".join(said))
+
+
 def _daily_loss(case: Case) -> Ruling:
     limit = case.situation.limits.daily_loss
     if limit is None:
         return _gate(case, "daily_loss", True, "none", "-")
-    opened = case.situation.history.day_equity
-    opened = case.situation.book.deposits if opened is None else opened
-    lost = max(ZERO, sub(opened, _equity(case)))
+    lost = lost_today(case.situation.history, case.situation.book, _equity(case))
     return _gate(case, "daily_loss", lost < limit, f"below {brief(limit)}", brief(lost))
 
 
@@ -254,9 +295,8 @@ def _drawdown(case: Case) -> Ruling:
     limit_pct = case.situation.limits.max_drawdown_pct
     peak = case.situation.history.peak_equity
     peak = case.situation.book.deposits if peak is None else peak
-    fallen = max(ZERO, sub(peak, _equity(case)))
-    ok = peak <= ZERO or fallen < percent(peak, limit_pct)
-    return _gate(case, "drawdown", ok, f"below {brief(limit_pct)} % of {brief(peak)}", brief(fallen))
+    fall, reached = fallen(peak, _equity(case), limit_pct)
+    return _gate(case, "drawdown", not reached, f"below {brief(limit_pct)} % of {brief(peak)}", brief(fall))
 
 
 def _equity(case: Case) -> Decimal:
@@ -282,7 +322,7 @@ def _max_qty(case: Case) -> Ruling:
 
 
 def _position(case: Case) -> Ruling:
-    held = case.situation.book.base
+    held = _seen_at_most(case, case.situation.book.base, case.situation.observation.base_balance)
     if case.is_buy:
         return Ruling("position", True, "not for a BUY", brief(held), case.asked, case.asked)
     return _size(case, "position", held, f"held {brief(held)}", brief(case.asked))
@@ -296,8 +336,14 @@ def _affordable(case: Case, budget: Decimal) -> Decimal:
     )
 
 
+def _seen_at_most(case: Case, booked: Decimal, seen: Decimal | None) -> Decimal:
+    """What our book holds of a currency, or what the account was seen to hold if that is less."""
+    return booked if seen is None or case.situation.limits.edition < SECOND else min(booked, seen)
+
+
 def _funds(case: Case) -> Ruling:
-    free = sub(case.situation.book.quote, case.situation.reserved)
+    quote = _seen_at_most(case, case.situation.book.quote, case.situation.observation.quote_balance)
+    free = sub(quote, case.situation.reserved)
     needed = reserve(case, case.asked)
     return _size(case, "funds", _affordable(case, free), f"{brief(free)} free", brief(needed))
 
@@ -349,7 +395,9 @@ RULES: tuple[Rule, ...] = (
     _drift,
     _buy_only(_confidence),
     _buy_only(_orders_per_day),
+    _buy_only(_orders_per_hour),
     _buy_only(_cooldown),
+    _buy_only(_streak),
     _buy_only(_daily_loss),
     _buy_only(_drawdown),
     _step,
@@ -359,4 +407,11 @@ RULES: tuple[Rule, ...] = (
     _buy_only(_deposit_cap),
     _buy_only(_order_cap),
 )
-"""In the order in which a verdict lists them; `minimum` follows on what they leave."""
+"""In the order in which a verdict lists them."""
+
+LAW = Law(RULES, _minimum)
+"""The law that is in force."""
+
+SECOND = 2
+"""The edition since which there are these rules, and since which the worst price adds up all that may be added."""
+SINCE_SECOND = frozenset({"orders_per_hour", "streak"})

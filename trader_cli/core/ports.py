@@ -8,7 +8,7 @@ from typing import Protocol
 from trader_cli.core.moments import Moment
 from trader_cli.schemas.book import Balances
 from trader_cli.schemas.market import Candle, CandleBatch, Market, Quote
-from trader_cli.schemas.order import Absent, Intent, Report
+from trader_cli.schemas.order import Absent, Intent, Report, Sighting
 from trader_cli.schemas.question import Answer, Question
 
 
@@ -23,6 +23,9 @@ class Clock(Protocol):
 
     def sleep_until(self, moment: Moment) -> bool:
         """Wait until the wall shows `moment`. Returns False when a signal ended the wait early."""
+
+    def pause(self, ms: int) -> bool:
+        """Wait a little for an answer, also where time is virtual. Returns False when a signal ended the wait."""
 
 
 class Ids(Protocol):
@@ -71,7 +74,7 @@ class CandleSource(Protocol):
 
 
 class Exchange(Protocol):
-    """One symbol on one exchange. Reads may raise UpstreamError.
+    """One symbol on one exchange. Reads may raise UpstreamError, and ConfigError where only another key helps.
 
     `submit` is called once per order, ever. It returns a Report only for what the exchange
     proved (executed, held or refused with a definite code); anything it raises means "unknown".
@@ -79,6 +82,20 @@ class Exchange(Protocol):
     """
 
     name: str
+
+    @property
+    def may_be_wiped(self) -> bool:
+        """Whether its orders and balances start anew now and then, as a testnet's do."""
+
+    @property
+    def fingerprint(self) -> str | None:
+        """What tells the key in use from another without showing it; None where there is no account."""
+
+    def connect(self) -> None:
+        """See that it is there, that its clock agrees with ours, and read the symbol's rules again."""
+
+    def prove(self) -> dict[str, str]:
+        """What holds of the account and its key, as evidence. Raises ConfigError for a key that may do too much."""
 
     def market(self) -> Market:
         """The symbol's trading rules."""
@@ -97,3 +114,9 @@ class Exchange(Protocol):
 
     def find(self, intent: Intent) -> Report | Absent:
         """What became of an order, by client order id. Raises UpstreamError when the exchange cannot be asked."""
+
+    def cancel(self, intent: Intent) -> None:
+        """Take back what is left of an own order that is still open; nothing to do if none is."""
+
+    def orders(self, since: Moment, until: Moment) -> tuple[Sighting, ...]:
+        """Every order of the symbol that the account placed from `since` to `until`, whoever sent it, oldest first."""

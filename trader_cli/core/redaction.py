@@ -28,6 +28,8 @@ _KEY = re.compile(
     rf"{_START}sk-[A-Za-z0-9_\-]{{8,}}|sk-(?=[a-z0-9_\-]{{0,40}}[A-Z])(?=[A-Za-z_\-]{{0,40}}[0-9])[A-Za-z0-9_\-]{{20,}}"
 )
 _BEARER = re.compile(r"([Bb]earer(?:\s+|%20))[A-Za-z0-9\-._~+/=]{8,}")
+_SIGNED = re.compile(r"(signature(?:=|%3[Dd]))[A-Za-z0-9%+/=_\-]{8,}")
+"""What signs a request to an exchange: in an address for as long as its window is open, it is as good as a key."""
 
 _kept: dict[str, str] = {}
 """What stands in the place of each form of each secret, the longest form first."""
@@ -61,6 +63,8 @@ def redact(words: str) -> str:
         words = _KEY.sub(HIDDEN, words)
     if "earer" in words:
         words = _BEARER.sub(rf"\1{HIDDEN}", words)
+    if "signature" in words:
+        words = _SIGNED.sub(rf"\1{HIDDEN}", words)
     return words
 
 

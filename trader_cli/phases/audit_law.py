@@ -29,7 +29,8 @@ from trader_cli.tools.verification import Count, Problems
 from trader_cli.tools.verification_past import Ruled
 
 HELD = (
-    "orders_per_day", "cooldown", "daily_loss", "drawdown", "position", "funds", "deposit_cap", "order_cap"
+    "orders_per_day", "orders_per_hour", "cooldown", "streak", "daily_loss", "drawdown", "position", "funds",
+    "deposit_cap", "order_cap"
 )  # fmt: skip
 """Limits that must hold whenever an order was written down, under the terms of its verdict."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 from trader_cli.core.errors import (
     BusyError,
@@ -20,8 +21,8 @@ from trader_cli.phases.execute import execute
 from trader_cli.phases.judge import judge
 from trader_cli.phases.plan import plan
 from trader_cli.phases.propose import propose
-from trader_cli.phases.recover import recover
 from trader_cli.phases.snapshot import snapshot
+from trader_cli.phases.startup import startup
 from trader_cli.schemas.cycle import Cycle, Execution
 from trader_cli.schemas.order import SETTLED, OrderState
 from trader_cli.tools.ledger import Ledger
@@ -36,13 +37,14 @@ RETRY_SECS = 30
 """How long a loop waits after a cycle that could not reach the exchange."""
 
 
-def cycle(desk: Desk) -> Cycle:
-    """All five phases on a new trace. The caller holds the writer lock."""
+def cycle(desk: Desk, thorough: bool = False) -> Cycle:
+    """All five phases on a new trace, after a startup that is `thorough` or not. The caller holds the writer lock."""
     upstream = None
     try:
-        unsettled = tuple(order for order in recover(desk) if order.state not in SETTLED)
+        unsettled = tuple(order for order in startup(desk, thorough) if order.state not in SETTLED)
     except UpstreamError as error:
         unsettled, upstream = desk.ledger.open_orders(), error.message
+        desk = replace(desk, missing=error.message)
     trace_id = desk.new_trace()
     planned = plan(desk, trace_id)
     proposed = propose(desk, planned)
@@ -83,7 +85,7 @@ def loop(
     while (cycles is None or done < cycles) and not _over(desk, until):
         if not _wait(desk, waiting) or _over(desk, until):
             return
-        several = _outlive(desk, _Batch(desk, None if cycles is None else cycles - done, until))
+        several = _outlive(desk, _Batch(desk, None if cycles is None else cycles - done, until), thorough=not done)
         for came in several:
             if isinstance(came, BusyError) and desk.stop.ending() is not None:
                 return
@@ -148,22 +150,22 @@ class _Batch:
         )
 
 
-def _outlive(desk: Desk, batch: _Batch) -> list[Cycle | TraderError]:
+def _outlive(desk: Desk, batch: _Batch, thorough: bool) -> list[Cycle | TraderError]:
     """One cycle, or all of a batch in one commit; the last may be what was raised, if a loop outlives that."""
     came: list[Cycle | TraderError] = []
     try:
         with desk.ledger.writing(LOCK_WAIT_SECS, lambda: desk.stop.ending() is not None), batch.commit():
             while not came or not (isinstance(came[-1], TraderError) or batch.over(len(came))):
-                came.append(_attempt(desk))
+                came.append(_attempt(desk, thorough and not came))
     except BusyError as error:
         return [error]
     return came
 
 
-def _attempt(desk: Desk) -> Cycle | TraderError:
+def _attempt(desk: Desk, thorough: bool) -> Cycle | TraderError:
     """One cycle, or what it raised if a loop outlives that or ends well with it."""
     try:
-        came = cycle(desk)
+        came = cycle(desk, thorough)
     except (MarketEndedError, RefusedError, UpstreamError) as error:
         return error
     for order in came.unsettled:

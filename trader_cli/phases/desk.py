@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Protocol
 
-from trader_cli.core.decimals import ZERO, add
+from trader_cli.core.decimals import ZERO, add, brief, div, sub
 from trader_cli.core.errors import UpstreamError
 from trader_cli.core.limits import in_force
 from trader_cli.core.moments import Moment
+from trader_cli.core.orders import LATE_MS
 from trader_cli.core.ports import Clock, Exchange, Ids, Model
-from trader_cli.schemas.market import UNAVAILABLE, Costs, Defect, Market, Observation, Window
+from trader_cli.schemas.book import Balances
+from trader_cli.schemas.market import ACCOUNT, UNAVAILABLE, Costs, Defect, Market, Observation, Window
 from trader_cli.schemas.situation import Limits, Situation, TradingState
 from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.market import get_ohlcv
 from trader_cli.tools.memory import read_posteriors
 from trader_cli.tools.strategy import compute_indicators
+
+TINY = Decimal("1e-8")
+"""Less than this of a currency is nothing."""
 
 
 class StopSign(Protocol):
@@ -37,6 +43,7 @@ class Minds:
         host: where they are asked; None for a model in this program.
         tool_rounds: how often the trader's may look something up in one cycle.
         leave: lets go of what they hold, a connection for instance.
+        proofs: of each model behind a server its name, and how to see that it is there.
     """
 
     planner: Model
@@ -45,6 +52,7 @@ class Minds:
     host: str | None = None
     tool_rounds: int = 0
     leave: Callable[[], None] = lambda: None
+    proofs: tuple[tuple[str, Callable[[], dict[str, str]]], ...] = ()
 
     @property
     def about(self) -> str:
@@ -58,7 +66,9 @@ class Minds:
 class Desk:
     """Everything a phase needs. A mode is other objects here, never a branch in a phase.
 
-    `batch_ms` is for how long a loop may put its cycles into one commit: 0, each step commits by itself.
+    Attributes:
+        batch_ms: for how long a loop may put its cycles into one commit: 0, each step commits by itself.
+        missing: what the startup sequence could not reach, if anything; then nothing is decided but to observe.
     """
 
     clock: Clock
@@ -72,6 +82,7 @@ class Desk:
     timeframe_ms: int
     ohlcv_limit: int
     batch_ms: int = 0
+    missing: str | None = None
 
     def state(self) -> tuple[TradingState, str | None]:
         """The trading state in force: the strictest of the ledger's, the operator's stop sign, and the run's end."""
@@ -97,6 +108,14 @@ class Desk:
 
 def observe(desk: Desk, trace_id: str, now: Moment) -> Observation:
     """Look at the market and the account; nothing is written. An exchange that is down is a defect of the window."""
+    seen = _look(desk, trace_id, now)
+    if desk.missing is None or seen.window.unavailable is not None:
+        return seen
+    window = replace(seen.window, defects=(*seen.window.defects, Defect(UNAVAILABLE, desk.missing)))
+    return replace(seen, window=window)
+
+
+def _look(desk: Desk, trace_id: str, now: Moment) -> Observation:
     try:
         window = get_ohlcv(desk.exchange, desk.timeframe_ms, desk.ohlcv_limit, now, desk.ledger.last_window())
     except UpstreamError as error:
@@ -108,7 +127,34 @@ def observe(desk: Desk, trace_id: str, now: Moment) -> Observation:
     except UpstreamError as error:
         window = replace(window, defects=(*window.defects, Defect(UNAVAILABLE, error.message)))
         return Observation(None, trace_id, now, window, compute_indicators(window), None, None)
+    if (words := _estrangement(desk, held)) is not None:
+        window = replace(window, defects=(*window.defects, Defect(ACCOUNT, words)))
     return Observation(None, trace_id, now, window, compute_indicators(window), held.quote, held.base)
+
+
+def estranged(window: Window) -> bool:
+    """Whether the account was seen not to be as our book says."""
+    return any(defect.kind == ACCOUNT for defect in window.defects)
+
+
+def _estrangement(desk: Desk, held: Balances) -> str | None:
+    """How the account differs from our book by more than dust, or whose order is on it; None while one is unsettled.
+
+    An operator settles it: trader recover --accept-balances.
+    """
+    foreign = desk.ledger.foreign()
+    if foreign is None or desk.ledger.open_orders():
+        return None
+    market = desk.market()
+    book = desk.ledger.book(market.base, market.quote)
+    base, quote = sub(held.base, add(book.base, foreign.base)), sub(held.quote, add(book.quote, foreign.quote))
+    dust = div(market.min_notional, Decimal(100))
+    for beyond, least, name in ((base, market.step, market.base), (quote, dust, market.quote)):
+        if abs(beyond) >= max(least, TINY):
+            how = "more" if beyond > ZERO else "less"
+            return f"the account holds {brief(abs(beyond))} {name} {how} than the ledger's book"
+    stranger = desk.ledger.stranger()
+    return None if stranger is None else str(stranger["reason"])
 
 
 def situation(desk: Desk, seen: Observation, now: Moment, market: Market | None = None) -> Situation:
@@ -143,7 +189,7 @@ def standing(
         state=state[0],
         stop_cause=state[1],
         open_orders=tuple(order.intent.client_order_id for order in waiting),
-        reserved=add(*(order.intent.reserved_quote for order in waiting)),
+        reserved=add(ledger.late_reserves(now - LATE_MS), *(order.intent.reserved_quote for order in waiting)),
         history=ledger.history(now),
         posteriors=read_posteriors(ledger, now),
     )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 
 from trader_cli.core.decimals import ZERO
-from trader_cli.core.errors import OrderUnknownError, TraderError
+from trader_cli.core.errors import OrderUnknownError, TraderError, UpstreamError
 from trader_cli.core.limits import Case, reserve, review
 from trader_cli.core.moments import Moment
 from trader_cli.phases.desk import Desk, seen_by, situation
+from trader_cli.phases.recover import resolve
 from trader_cli.schemas.cycle import Execution
 from trader_cli.schemas.decision import OPERATOR, Decision, Review
 from trader_cli.schemas.judge import Verdict
@@ -20,6 +22,9 @@ from trader_cli.schemas.situation import TradingState
 from trader_cli.schemas.trader import Proposal
 from trader_cli.tools.store import Transaction
 from trader_cli.tools.trade import place_market_order
+
+ASK_AFTER_MS = (300, 1_000, 3_000)
+"""How long to wait before each look at an order whose answer proved nothing."""
 
 
 def execute(desk: Desk, plan: Decision[Plan], proposal: Decision[Proposal], verdict: Decision[Verdict]) -> Execution:
@@ -35,7 +40,23 @@ def execute(desk: Desk, plan: Decision[Plan], proposal: Decision[Proposal], verd
     intent, law = _write_intent(desk, _Lineage(plan, proposal, verdict), look, approved)
     if intent is None:
         return Execution(None, reason=_words(law))
-    return Execution(_book(desk, Order(intent, OrderState.INTENT, None, (), {}), _submit(desk, intent)))
+    sent = _book(desk, Order(intent, OrderState.INTENT, None, (), {}), submit(desk, intent))
+    return Execution(_ask_soon(desk, sent))
+
+
+def _ask_soon(desk: Desk, order: Order) -> Order:
+    """Ask a few times what became of an order whose answer proved nothing; it may show within seconds.
+
+    What does not stays unknown and is asked about by `recover`, the first act of every later command.
+    """
+    for wait_ms in ASK_AFTER_MS:
+        if order.state not in (OrderState.UNKNOWN, OrderState.OPEN):
+            break
+        if not desk.clock.pause(wait_ms):
+            break
+        with suppress(UpstreamError):
+            order = resolve(desk, order)
+    return order
 
 
 def _book(desk: Desk, order: Order, outcome: Outcome) -> Order:
@@ -108,7 +129,7 @@ def _write_intent(desk: Desk, of: _Lineage, look: _Look, approved: Decimal) -> t
         return intent, law
 
 
-def _submit(desk: Desk, intent: Intent) -> Outcome:
+def submit(desk: Desk, intent: Intent) -> Outcome:
     """Look at the stop signs one last time, then send, once. Only an operator's own order passes a stop."""
     state, reason = desk.state()
     stopped = state is TradingState.HALT or (state is TradingState.REDUCE and intent.side is Side.BUY)

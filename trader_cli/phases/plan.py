@@ -5,6 +5,7 @@ from __future__ import annotations
 from trader_cli.agents import planner
 from trader_cli.agents.ask import ask
 from trader_cli.core.hostile import storable
+from trader_cli.phases.account import looked_closer
 from trader_cli.phases.desk import Desk, Minds, observe, situation
 from trader_cli.phases.record import Decided, record
 from trader_cli.schemas.decision import Decision
@@ -16,7 +17,10 @@ from trader_cli.schemas.situation import Situation, TradingState
 def plan(desk: Desk, trace_id: str) -> Decision[Plan]:
     """Begin a trace. A stop, an unsettled order or a bad window give OBSERVE without asking a model."""
     now = desk.clock.now()
-    return record(desk, decide(desk.minds, situation(desk, observe(desk, trace_id, now), now), trace_id))
+    seen = observe(desk, trace_id, now)
+    if looked_closer(desk, seen):
+        seen = observe(desk, trace_id, now)
+    return record(desk, decide(desk.minds, situation(desk, seen, now), trace_id))
 
 
 def decide(minds: Minds, where: Situation, trace_id: str) -> Decided:

@@ -5,6 +5,10 @@ It asks and never sends. With nothing open it asks nobody.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from trader_cli.core.decimals import text
+from trader_cli.core.errors import UpstreamError
 from trader_cli.core.orders import after_find
 from trader_cli.phases.desk import Desk
 from trader_cli.schemas.order import EDGES, Order, OrderState, Outcome
@@ -18,21 +22,35 @@ def recover(desk: Desk) -> list[Order]:
     Raises UpstreamError when the exchange cannot be asked.
     """
     note_stop(desk)
-    return [_resolve(desk, order) for order in desk.ledger.open_orders()]
+    return [resolve(desk, order) for order in desk.ledger.open_orders()]
 
 
-def _resolve(desk: Desk, order: Order) -> Order:
+def resolve(desk: Desk, order: Order) -> Order:
+    """Ask what became of one order and book what is proved. One still open is taken back while trading is stopped."""
     if order.state is OrderState.NEEDS_HUMAN:
         return order
     outcome = after_find(order.intent, desk.exchange.find(order.intent))
+    if outcome is not None and outcome.state is OrderState.OPEN and desk.state()[0] is TradingState.HALT:
+        desk.exchange.cancel(order.intent)
+        outcome = after_find(order.intent, desk.exchange.find(order.intent))
     if outcome is None or outcome.state is order.state:
         if order.state is not OrderState.INTENT:
             return order
         outcome = Outcome(OrderState.UNKNOWN, None, {"by": "recover: sent, perhaps, and no proof yet"})
-    if outcome.state not in EDGES[order.state]:
-        words = f"the exchange shows {outcome.state} of an order that was {order.state}"
+    if (words := _contradiction(desk, order, outcome)) is not None:
         outcome = Outcome(OrderState.NEEDS_HUMAN, None, {"contradiction": words})
+    if outcome.state is OrderState.NEEDS_HUMAN:
+        with suppress(UpstreamError):  # what is left of it shall not go on while a human is looked for
+            desk.exchange.cancel(order.intent)
     return desk.ledger.settle(order, outcome, desk.clock.now())
+
+
+def _contradiction(desk: Desk, order: Order, outcome: Outcome) -> str | None:
+    """What in an outcome cannot be, by what the ledger knows."""
+    if outcome.state not in EDGES[order.state]:
+        return f"the exchange shows {outcome.state} of an order that was {order.state}"
+    taken = desk.ledger.trade_taken(outcome.report.fills) if outcome.report else None
+    return None if taken is None else f"the exchange shows trade {taken}, which another order has already"
 
 
 def note_stop(desk: Desk) -> None:
@@ -46,5 +64,9 @@ def note_stop(desk: Desk) -> None:
 
 
 def set_state(desk: Desk, tx: Transaction, kept: TradingState, to: TradingState, reason: str) -> None:
-    """One STATE event: what trading is allowed from now on, and why."""
-    desk.ledger.log_event(tx, "STATE", {"from": kept.name, "to": to.name, "reason": reason}, desk.clock.now())
+    """One STATE event: what trading is allowed from now on, and why. From a resume on peak and losses count anew."""
+    content = {"from": kept.name, "to": to.name, "reason": reason}
+    last = desk.ledger.last_snapshot()
+    if to is TradingState.RUN and last is not None:
+        content["equity_usdt"] = text(last.equity)
+    desk.ledger.log_event(tx, "STATE", content, desk.clock.now())

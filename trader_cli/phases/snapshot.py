@@ -1,17 +1,24 @@
-"""snapshot: mark the book to the market and write it down, with what the exchange holds beyond it."""
+"""snapshot: mark the book to the market and write it down, with what the exchange holds beyond it.
+
+Where it shows that a limit of the account is reached, the law's change of the trading state is in the same commit.
+"""
 
 from __future__ import annotations
 
 from decimal import Decimal
 
 from trader_cli.core import accounting
+from trader_cli.core.brakes import Kept, brake
 from trader_cli.core.decimals import ZERO, div, mul, sub
 from trader_cli.core.errors import UpstreamError
+from trader_cli.core.limits import sellable
 from trader_cli.phases.desk import Desk, seen_by
 from trader_cli.schemas.book import Balances, Book, Snapshot
-from trader_cli.schemas.decision import Decision
-from trader_cli.schemas.market import JUMP, Observation, Window
+from trader_cli.schemas.decision import LAW, Decision
+from trader_cli.schemas.market import JUMP, Market, Observation, Window
 from trader_cli.schemas.planner import Plan
+from trader_cli.schemas.situation import History
+from trader_cli.tools.store import Transaction
 
 
 def snapshot(desk: Desk, trace_id: str | None = None) -> Snapshot:
@@ -21,16 +28,18 @@ def snapshot(desk: Desk, trace_id: str | None = None) -> Snapshot:
     last = desk.ledger.last_snapshot()
     plan = desk.ledger.newest_plan()
     seen = seen_by(desk, plan.observation_id if plan else None, plan.trace_id if plan else "", now)
-    held = _held(desk, plan, seen)
+    ends = trace_id or _unfinished(desk, plan)
+    held = _held(desk, seen, by_itself=ends is None)
     with desk.ledger.transaction() as tx:
         seen = seen if seen.id is not None else desk.ledger.log_observation(tx, seen)
         book = desk.ledger.book(market.base, market.quote)
         mark = _mark(seen.window, last, book)
-        peak = last.peak if last else book.deposits
+        before = desk.ledger.history(now)
+        peak = book.deposits if before.peak_equity is None else before.peak_equity
         equity = accounting.equity(book, mark)
         taken = Snapshot(
             id=None,
-            trace_id=trace_id or _unfinished(desk, plan),
+            trace_id=ends,
             at=now,
             symbol=market.symbol,
             book=book,
@@ -42,19 +51,40 @@ def snapshot(desk: Desk, trace_id: str | None = None) -> Snapshot:
             drift_quote=None if held is None else sub(held.quote, book.quote),
         )
         desk.ledger.snapshot_portfolio(tx, taken)
+        if _believed(seen.window):
+            _brake(desk, tx, market, before, taken)
     return desk.ledger.last_snapshot() or taken
 
 
-def _held(desk: Desk, plan: Decision[Plan] | None, seen: Observation) -> Balances | None:
-    """What the account holds now: asked anew if an order came after the look, else as it was seen."""
-    if plan is None or desk.ledger.ordered_since(seen.id):
+def _believed(window: Window) -> bool:
+    """Whether a window's last price may stop trading by what it makes the account worth."""
+    return window.price is not None and not window.absurd and window.unavailable is None
+
+
+def _brake(desk: Desk, tx: Transaction, market: Market, before: History, taken: Snapshot) -> None:
+    """The law's own change of the trading state, where the account that the snapshot shows demands one."""
+    flat = not desk.ledger.open_orders() and not sellable(market, taken.mark_price, taken.book.base, margin=ZERO)
+    kept = Kept(*desk.ledger.trading_state(), desk.ledger.braked())
+    for step in brake(kept, desk.limits, before, taken, flat):
+        content = {"from": step.start.name, "to": step.to.name, "reason": step.reason, "by": LAW}
+        desk.ledger.log_event(tx, "STATE", content, taken.at, taken.trace_id)
+
+
+def _held(desk: Desk, seen: Observation, by_itself: bool) -> Balances | None:
+    """What of the account is ours. After an order one that ends no trace asks anew; else the next look tells."""
+    if not desk.ledger.ordered_since(seen.id):
+        if seen.base_balance is None or seen.quote_balance is None:
+            return None
+        held = Balances(seen.base_balance, seen.quote_balance)
+    elif by_itself:
         try:
-            return desk.exchange.balances()
+            held = desk.exchange.balances()
         except UpstreamError:
             return None
-    if seen.base_balance is None or seen.quote_balance is None:
+    else:
         return None
-    return Balances(seen.base_balance, seen.quote_balance)
+    foreign = desk.ledger.foreign() or Balances(ZERO, ZERO)
+    return Balances(sub(held.base, foreign.base), sub(held.quote, foreign.quote))
 
 
 def _mark(window: Window, last: Snapshot | None, book: Book) -> Decimal:

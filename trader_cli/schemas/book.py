@@ -55,3 +55,16 @@ class Snapshot:
     peak: Decimal
     drift_base: Decimal | None
     drift_quote: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """What an operator accepted as the account's state.
+
+    Attributes:
+        foreign: what the account holds beyond our book, and which is never traded.
+        withdrawn: what our book held and the account no longer does; it left the book at its cost.
+    """
+
+    foreign: Balances
+    withdrawn: Balances

@@ -11,6 +11,9 @@ T = TypeVar("T")
 FALLBACK = "fallback"
 """The source of a safe answer that stands in the place of one a model failed to give."""
 
+LAW = "law"
+"""The source of what code decided without a model, and who set a trading state that nobody asked for."""
+
 OPERATOR = "operator"
 """The source of a decision that a person made: a flatten. It passes a stop, and nothing else that binds a SELL."""
 

@@ -81,6 +81,9 @@ MORE = "more"
 JUMP = Decimal(2)
 """How many times the price before, or its inverse, is absurd."""
 
+ACCOUNT = "account"
+"""The kind of defect of an account that is not as our book says, or that somebody else trades on."""
+
 UNAVAILABLE = "unavailable"
 """The kind of defect of what could not be fetched."""
 

@@ -125,6 +125,19 @@ class Absent:
 
 
 @dataclass(frozen=True, slots=True)
+class Sighting:
+    """An order as a list of the account's orders shows it, ours or not: no fills, no proof."""
+
+    client_order_id: str
+    exchange_order_id: str
+    side: Side
+    state: OrderState
+    qty: Decimal
+    executed_qty: Decimal
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What is proved about a submission: a state, the report behind it if any, and the evidence in words."""
 

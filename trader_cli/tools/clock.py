@@ -77,6 +77,10 @@ class SystemClock:
         """Wait for a moment; False when a signal ended the wait."""
         return self._signals.wait(max(0, moment - wall_now()) / 1000)
 
+    def pause(self, ms: int) -> bool:
+        """Wait so long; False when a signal ended the wait."""
+        return self._signals.wait(ms / 1000)
+
 
 class VirtualClock:
     """Market time is where the ledger stands: the newest trace's wake-up if that trace has ended.
@@ -104,3 +108,7 @@ class VirtualClock:
         if self._fast:
             return self._signals.received is None
         return self._signals.wait(max(0, moment - wall_now()) / 1000)
+
+    def pause(self, ms: int) -> bool:
+        """Wait so long; False when a signal ended the wait."""
+        return self._signals.wait(ms / 1000)

@@ -8,17 +8,15 @@ from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any
 
-from trader_cli.core import accounting, lots
 from trader_cli.core.decimals import ZERO, add, dec, div, sub, text
 from trader_cli.core.errors import UsageError
 from trader_cli.core.moments import Moment, iso
 from trader_cli.schemas.book import Book
 from trader_cli.schemas.lot import Lot
-from trader_cli.schemas.order import Side
 from trader_cli.tools import queries
+from trader_cli.tools.accounts import changed, lotted
 from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.migrations import CHAINED
-from trader_cli.tools.rows import FILLS, read_fill
 
 Row = dict[str, Any]
 
@@ -111,11 +109,11 @@ def _realized(ledger: Ledger) -> dict[str, tuple[Decimal, Decimal]]:
     base, quote = _currencies(ledger)
     book = Book()
     found: dict[str, tuple[Decimal, Decimal]] = {}
-    for row in ledger.db.execute(_FILLS):
-        fill, before = read_fill(row), book
-        book = accounting.fold(book, Side(row[0]), fill, base, quote)
-        fee, gain = found.get(row[10], (ZERO, ZERO))
-        found[row[10]] = add(fee, fill.fee_quote), add(gain, sub(book.realized, before.realized))
+    for change in ledger.changes():
+        before, book = book, changed(book, change, base, quote)
+        if change.fill is not None:
+            fee, gain = found.get(change.order, (ZERO, ZERO))
+            found[change.order] = add(fee, change.fill.fee_quote), add(gain, sub(book.realized, before.realized))
     return found
 
 
@@ -123,12 +121,13 @@ def _lots(ledger: Ledger, span: Span) -> Iterator[Row]:
     """Closed lots in the order they were closed, then the open ones; FIFO, as core/lots.py. A lot belongs to the
     policy that bought it, and to a span by the time it was closed, or opened if it still is."""
     base, quote = _currencies(ledger)
-    held: tuple[Lot, ...] = ()
+    book, held = Book(), tuple[Lot, ...]()
     policies: dict[str, str | None] = {}
-    for row in ledger.db.execute(_FILLS):
-        fill = read_fill(row)
-        policies[row[10]] = row[11]
-        held, closed = lots.fold(held, Side(row[0]), fill, row[10], base, quote)
+    for change in ledger.changes():
+        if change.order and change.order not in policies:
+            policies[change.order] = _policy(ledger, change.order)
+        book = changed(book, change, base, quote)
+        held, closed = lotted(held, change, book, base, quote)
         for one in closed:
             if span.holds(iso(one.closed_at)):
                 yield {
@@ -194,11 +193,14 @@ def _currencies(ledger: Ledger) -> tuple[str, str]:
     return base, quote
 
 
-_FILLS = (
-    FILLS.replace(" FROM ", ", f.client_order_id, json_extract(t.payload_json, '$.policy_id') FROM ")
-    + " LEFT JOIN decisions AS t ON t.id = o.proposal_id ORDER BY f.id"
-)
-"""Every fill as `read_fill` takes it, then its order and the policy behind that."""
+def _policy(ledger: Ledger, client_order_id: str) -> str | None:
+    """The policy that proposed an order; None for one that nobody proposed."""
+    row = ledger.db.execute(
+        "SELECT json_extract(t.payload_json, '$.policy_id') FROM orders AS o "
+        "LEFT JOIN decisions AS t ON t.id = o.proposal_id WHERE o.client_order_id = ?",
+        (client_order_id,),
+    ).fetchone()
+    return None if row is None else row[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from trader_cli.core.errors import LedgerError, TraderError, UsageError
+from trader_cli.core.errors import ConfigError, LedgerError, TraderError, UsageError
 from trader_cli.core.redaction import redact
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
@@ -56,6 +56,19 @@ def save(path: Path, pieces: Iterable[str], option: str, force: bool = False) ->
         raise _taken(path) from error
     except (OSError, ValueError) as error:
         raise _refusal(path, error, option) from error
+
+
+def read_text(path: Path, what: str, most: int = 1_000_000) -> str:
+    """The text of a file that the setting `what` names. Raises ConfigError where it cannot be read, or is too long."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            text = file.read(most + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"{what} names a file that cannot be read: {reason}", f"Correct {what}.") from None
+    if len(text) > most:
+        raise ConfigError(f"{what} names a file of more than {most} characters", f"Correct {what}.")
+    return text
 
 
 def _taken(path: Path) -> UsageError:

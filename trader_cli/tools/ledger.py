@@ -13,41 +13,43 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trader_cli.core import accounting
 from trader_cli.core.decimals import ZERO, dec, text
 from trader_cli.core.errors import ConfigError, NotFoundError
 from trader_cli.core.hostile import storable
 from trader_cli.core.moments import Moment, day_start, iso, parse_iso
 from trader_cli.schemas.book import Book, Snapshot
-from trader_cli.schemas.decision import Decision
+from trader_cli.schemas.decision import LAW, Decision
 from trader_cli.schemas.judge import Verdict
 from trader_cli.schemas.market import Candle, Costs, Defect, Features, Market, Observation, Window
-from trader_cli.schemas.order import Side
 from trader_cli.schemas.planner import Plan
 from trader_cli.schemas.question import Agent
 from trader_cli.schemas.situation import History, Limits, Owner, TradingState
 from trader_cli.schemas.trader import Proposal
 from trader_cli.tools import chain
+from trader_cli.tools.accounts import AccountStore, changed
 from trader_cli.tools.calls import CallStore
-from trader_cli.tools.orders import OrderStore, missing
+from trader_cli.tools.orders import missing
 from trader_cli.tools.rows import (
+    ANEW,
+    BOOK,
     DECISIONS,
-    FILLS,
     SNAPSHOTS,
+    TAKEN_OR_REFUSED,
     bar_line,
     bars_sha256,
     candle_texts,
     dumps,
     read_decision,
-    read_fill,
     read_market,
     read_snapshot,
+    refused_by_exchange,
     review_document,
     terms_text,
 )
 from trader_cli.tools.store import Transaction
 
 _BARS_KEPT = 4_096
+HOUR_MS = 3_600_000
 
 
 class _Bar(NamedTuple):
@@ -58,7 +60,15 @@ class _Bar(NamedTuple):
     line: bytes
 
 
-class Ledger(CallStore, OrderStore):
+class _Anew(NamedTuple):
+    """From where peak and daily loss count: the newest resume, or the epoch of a wiped account."""
+
+    link: int
+    at: Moment
+    equity: Decimal
+
+
+class Ledger(CallStore, AccountStore):
     """A store that knows what its rows mean."""
 
     def __init__(self, db: Any, path: Path | None, wall: Callable[[], Moment]) -> None:
@@ -67,7 +77,8 @@ class Ledger(CallStore, OrderStore):
         self._newest: dict[Agent, Decision[Any] | None] = {}
         self._terms: tuple[Market, Costs, Limits, str] | None = None
         self._lines: list[bytes] = []
-        self._day: tuple[Moment, Decimal] | None = None
+        self._day: tuple[tuple[Moment, _Anew | None], Decimal] | None = None
+        self._lost: tuple[int, tuple[Moment, ...]] = (0, ())
         super().__init__(db, path, wall)
 
     def forget(self) -> None:
@@ -76,6 +87,7 @@ class Ledger(CallStore, OrderStore):
         self._bars = {}
         self._observation = None
         self._day = None
+        self._lost = (0, ())
         self._newest = {}
         self._terms = None
         self._lines = []
@@ -86,8 +98,11 @@ class Ledger(CallStore, OrderStore):
         """What the ledger is pinned to; empty before the first pin."""
         return dict(self.db.execute("SELECT key, value FROM meta ORDER BY id").fetchall())
 
-    def pin(self, ledger_id: str, identity: dict[str, str], deposit: Decimal, at: Moment) -> None:
-        """Write the identity on the first use; later refuse settings that differ (ConfigError)."""
+    def pin(self, ledger_id: str, identity: dict[str, str], deposit: Decimal | None, at: Moment) -> None:
+        """Write the identity on the first use; later refuse settings that differ (ConfigError).
+
+        `deposit` is what a paper account begins with; what a real one does is read from it later.
+        """
         found = self.identity()
         if found:
             _same_identity(found, identity, self.path)
@@ -96,7 +111,8 @@ class Ledger(CallStore, OrderStore):
             for key, value in {"ledger_id": ledger_id, **identity, "began_at": iso(at)}.items():
                 tx.insert("meta", key=key, value=value)
             self.ledger_id = ledger_id
-            self.log_event(tx, "DEPOSIT", {"amount": text(deposit), "reason": "opening balance"}, at)
+            if deposit is not None:
+                self.log_event(tx, "DEPOSIT", {"amount": text(deposit), "reason": "opening balance"}, at)
 
     def log_event(
         self, tx: Transaction, kind: str, content: dict[str, Any], at: Moment, trace_id: str | None = None
@@ -117,6 +133,11 @@ class Ledger(CallStore, OrderStore):
         if found is None:
             return TradingState.RUN, None
         return TradingState[found[1]["to"]], found[1]["reason"]
+
+    def braked(self) -> bool:
+        """Whether the law itself set the state that the ledger keeps."""
+        found = self.remembered("state", ("events",), lambda: self.last_event("STATE"))
+        return found is not None and found[1].get("by") == LAW
 
     # --- observations ------------------------------------------------------------------------
 
@@ -341,25 +362,15 @@ class Ledger(CallStore, OrderStore):
         return self.remembered("book", ("events", "fills"), lambda: self._book(base, quote))
 
     def _book(self, base: str, quote: str) -> Book:
-        row = self.db.execute(
-            "SELECT deposits_usdt, balance_usdt, balance_btc, cost_usdt, realized_pnl_usdt, fees_usdt, link "
-            "FROM portfolio ORDER BY id DESC LIMIT 1"
-        ).fetchone()
+        row = self.db.execute(f"SELECT {BOOK}, link FROM portfolio ORDER BY id DESC LIMIT 1").fetchone()
         book = Book(*map(dec, row[:6])) if row else Book()
         since = int(row[6]) if row else 0
         return self.fold_since(book, since, base, quote)
 
     def fold_since(self, book: Book, link: int, base: str, quote: str) -> Book:
-        """`book` with every deposit and fill written after link `link` folded in."""
-        for (content,) in self.db.execute(
-            "SELECT data_json FROM events WHERE kind = 'DEPOSIT' AND link > ? ORDER BY id", (link,)
-        ):
-            book = accounting.deposit(book, dec(json.loads(content)["amount"]))
-        first = chain.first_id(self.db, "fills", link + 1)
-        if first is None:
-            return book
-        for row in self.db.execute(f"{FILLS} WHERE f.id >= ? ORDER BY f.id", (first,)):
-            book = accounting.fold(book, Side(row[0]), read_fill(row), base, quote)
+        """`book` with everything written after link `link` that changes it folded in, in the order of the links."""
+        for change in self.changes(link):
+            book = changed(book, change, base, quote)
         return book
 
     def snapshot_portfolio(self, tx: Transaction, snapshot: Snapshot) -> int:
@@ -384,6 +395,7 @@ class Ledger(CallStore, OrderStore):
             drift_btc=None if snapshot.drift_base is None else text(snapshot.drift_base),
         )
         self.remember("snapshot", ("portfolio",), replace(snapshot, id=row_id))
+        self.remember("snapshot link", ("portfolio",), tx.seq)
         if snapshot.trace_id is not None:
             self.remember("ended", ("portfolio",), {snapshot.trace_id: True})
         return row_id
@@ -398,24 +410,89 @@ class Ledger(CallStore, OrderStore):
 
     def history(self, at: Moment) -> History:
         """What the account did lately, as the law reckons it."""
-        midnight, last = day_start(at), self.last_snapshot()
-        today, last_order_at = self.remembered(f"orders {midnight}", ("orders",), lambda: self._ordered(midnight))
+        midnight = day_start(at)
+        lately, last_order_at = self.remembered(f"orders {midnight}", ("orders",), lambda: self._ordered(midnight))
         return History(
-            orders_today=sum(1 for one in today if one <= at),
+            orders_today=sum(1 for one in lately if midnight <= one <= at),
             last_order_at=last_order_at,
             day_equity=self._day_equity(midnight),
-            peak_equity=last.peak if last else None,
+            peak_equity=self.peak(),
+            orders_last_hour=sum(1 for one in lately if at - HOUR_MS < one <= at),
+            losses=self.remembered("losses", ("trades",), self._losses),
+            refusals=self.remembered("refusals", ("order_events",), self._refusals),
         )
 
     def _ordered(self, midnight: Moment) -> tuple[list[Moment], Moment | None]:
-        """When orders were written down from `midnight` on, and the newest of all."""
-        today = self.db.execute("SELECT ts_utc FROM orders WHERE ts_utc >= ?", (iso(midnight),)).fetchall()
+        """When orders were written down from an hour before `midnight` on, and the newest of all."""
+        since = iso(midnight - HOUR_MS)
+        lately = self.db.execute("SELECT ts_utc FROM orders WHERE ts_utc >= ?", (since,)).fetchall()
         last = self.db.execute("SELECT ts_utc FROM orders ORDER BY id DESC LIMIT 1").fetchone()
-        return [parse_iso(one) for (one,) in today], parse_iso(last[0]) if last else None
+        return [parse_iso(one) for (one,) in lately], parse_iso(last[0]) if last else None
+
+    def peak(self) -> Decimal | None:
+        """The highest equity so far, counted anew from a resume on; None without a snapshot."""
+        last, anew = self.last_snapshot(), self._anew()
+        if last is None or anew is None:
+            return last.peak if last else None
+        newest = "SELECT link FROM portfolio ORDER BY id DESC LIMIT 1"
+        link = self.remembered("snapshot link", ("portfolio",), lambda: self.db.execute(newest).fetchone()[0])
+        return anew.equity if anew.link > link else last.peak
+
+    def _anew(self) -> _Anew | None:
+        return self.remembered("anew", ("events",), self._newest_anew)
+
+    def _newest_anew(self) -> _Anew | None:
+        row = self.db.execute(f"{ANEW} ORDER BY id DESC LIMIT 1").fetchone()
+        return _Anew(int(row[0]), parse_iso(row[1]), dec(row[2])) if row else None
+
+    def _losses(self) -> tuple[Moment, ...]:
+        """When each sale at a loss since the last one at a gain was settled, oldest first."""
+        known_id, run = self._lost
+        newest: list[Moment] = []
+        sales = self.db.execute("SELECT id, link, ts_utc FROM trades WHERE side = 'SELL' ORDER BY id DESC")
+        row = first = sales.fetchone()
+        while row is not None and row[0] > known_id:
+            if self._realized(row[1] + 1) >= self._realized(row[1]):
+                run = ()
+                break
+            newest.insert(0, parse_iso(row[2]))
+            row = sales.fetchone()
+        self._lost = (first[0] if first else 0, (*run, *newest))
+        return self._lost[1]
+
+    def _realized(self, link: int) -> Decimal:
+        """The realized profit as it stood before a link: of the snapshot before it, and of the fills between."""
+        after = chain.first_id(self.db, "portfolio", link)
+        row = self.db.execute(
+            f"SELECT {BOOK}, link FROM portfolio WHERE ? IS NULL OR id < ? ORDER BY id DESC LIMIT 1", (after, after)
+        ).fetchone()
+        base, quote = (self.identity().get("symbol") or "/").split("/")
+        book, since = (Book(*map(dec, row[:6])), int(row[6])) if row else (Book(), 0)
+        for change in self.changes(since):
+            if change.link >= link:
+                break
+            book = changed(book, change, base, quote)
+        return book.realized
+
+    def _refusals(self) -> tuple[Moment, ...]:
+        """When the exchange refused each order since the last one that it took, oldest first."""
+        times: list[Moment] = []
+        for ts_utc, state, evidence, _ in self.db.execute(f"{TAKEN_OR_REFUSED} ORDER BY id DESC"):
+            if state != "REJECTED":
+                break
+            if refused_by_exchange(evidence):
+                times.insert(0, parse_iso(ts_utc))
+        return tuple(times)
 
     def _day_equity(self, midnight: Moment) -> Decimal | None:
-        """The equity a day began with: the last snapshot before it, else the first of all. A past one never changes."""
-        if self._day is None or self._day[0] != midnight:
+        """The equity a day began with, or that of a resume in it: the last snapshot before it, else the first of all.
+
+        A past one never changes.
+        """
+        anew = self._anew()
+        if anew is not None and anew.at >= midnight:
+            return anew.equity
+        if self._day is None or self._day[0] != (midnight, anew):
             row = (
                 self.db.execute(
                     "SELECT equity_usdt FROM portfolio WHERE ts_utc < ? ORDER BY ts_utc DESC, id DESC LIMIT 1",
@@ -425,7 +502,7 @@ class Ledger(CallStore, OrderStore):
             )
             if row is None:
                 return None
-            self._day = midnight, dec(row[0])
+            self._day = (midnight, anew), dec(row[0])
         return self._day[1]
 
     def owner(self) -> Owner | None:

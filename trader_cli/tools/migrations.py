@@ -291,13 +291,13 @@ _UNIQUE = {
 """What makes a row unique: through each of these INSERT OR REPLACE could delete one without firing a delete trigger."""
 
 
-def _insert_only(db: sqlite3.Connection, table: str, key: str) -> None:
+def _insert_only(db: sqlite3.Connection, table: str, key: str, unique: tuple[str, ...] | None = None) -> None:
     for verb in ("UPDATE", "DELETE"):
         db.execute(
             f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
             f"BEGIN SELECT RAISE(ABORT, '{table} is append-only: {verb} is not allowed'); END"
         )
-    alike = (f"{key} = NEW.{key}", *_UNIQUE.get(table, ()))
+    alike = (f"{key} = NEW.{key}", *(_UNIQUE.get(table, ()) if unique is None else unique))
     taken = " OR ".join(f"EXISTS (SELECT 1 FROM {table} WHERE {same})" for same in alike)
     db.execute(
         f"CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} WHEN {taken} "
@@ -446,6 +446,46 @@ def m003_minds(db: sqlite3.Connection) -> None:
     for statement in _MINDS.split(";"):
         db.execute(statement)
     _insert_only(db, "model_reserves", "id")
+
+
+_ACCOUNTS = f"""
+CREATE TABLE fills_anew (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  ts_utc TEXT NOT NULL,
+  client_order_id TEXT NOT NULL REFERENCES orders(client_order_id),
+  trade_id TEXT NOT NULL,
+  qty TEXT NOT NULL,
+  price TEXT NOT NULL,
+  quote_qty TEXT NOT NULL,
+  fee TEXT NOT NULL,
+  fee_asset TEXT NOT NULL,
+  fee_quote TEXT NOT NULL,
+  {_OURS},
+  epoch INTEGER
+) STRICT;
+INSERT INTO fills_anew SELECT *, NULL FROM fills;
+DROP TABLE fills;
+ALTER TABLE fills_anew RENAME TO fills;
+CREATE INDEX fills_by_order ON fills(client_order_id);
+CREATE UNIQUE INDEX one_fill_per_trade ON fills(coalesce(epoch, 1), trade_id);
+CREATE INDEX proofs ON events(json_extract(data_json, '$.what'), json_extract(data_json, '$.of')) WHERE kind = 'PROOF';
+CREATE INDEX abandoned_by_time ON order_events(ts_utc) WHERE state = 'ABANDONED'
+"""
+"""An exchange that was wiped counts its trades anew, so a trade's id is unique within one epoch of the account.
+
+`epoch` is NULL in the first, so that the hashes of fills that are there stay as they are.
+"""
+
+
+@step
+def m004_accounts(db: sqlite3.Connection) -> None:
+    """Room for accounts on exchanges. Every fill keeps its id, its columns and its hash."""
+    counted = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'fills'").fetchone()
+    for statement in _ACCOUNTS.split(";"):
+        db.execute(statement)
+    if counted is not None:  # ids of rows that are gone are not given again
+        db.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'fills'", counted)
+    _insert_only(db, "fills", "id", ("coalesce(epoch, 1) = coalesce(NEW.epoch, 1) AND trade_id = NEW.trade_id",))
 
 
 def strange(db: sqlite3.Connection, triggers_only: bool = False) -> Iterator[str]:

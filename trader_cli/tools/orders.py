@@ -58,7 +58,7 @@ class OrderStore(Store):
             )
             if outcome.state in (OrderState.FILLED, OrderState.PARTIAL) and report is not None:
                 for fill in report.fills:
-                    self._log_fill(tx, intent.client_order_id, fill)
+                    self._log_fill(tx, intent.client_order_id, fill, self.later_epoch())
                 self.log_trade(tx, intent, outcome, at)
             if outcome.state in SETTLED:
                 self.db.execute("DELETE FROM open_orders WHERE client_order_id = ?", (intent.client_order_id,))
@@ -113,7 +113,22 @@ class OrderStore(Store):
             evidence_json=storable(dumps(evidence)),
         )
 
-    def _log_fill(self, tx: Transaction, client_order_id: str, fill: Fill) -> None:
+    def trade_taken(self, fills: tuple[Fill, ...]) -> str | None:
+        """The first of these trades that another order of this epoch has already, if one has."""
+        for fill in fills:
+            known = self.db.execute(
+                "SELECT 1 FROM fills WHERE coalesce(epoch, 1) = ? AND trade_id = ?",
+                (self.later_epoch() or 1, fill.trade_id),
+            ).fetchone()
+            if known:
+                return fill.trade_id
+        return None
+
+    def later_epoch(self) -> int | None:
+        """The account's epoch where that is not its first: an exchange that was wiped counts its trades anew."""
+        return None
+
+    def _log_fill(self, tx: Transaction, client_order_id: str, fill: Fill, epoch: int | None) -> None:
         tx.insert(
             "fills",
             ts_utc=iso(fill.at),
@@ -125,6 +140,7 @@ class OrderStore(Store):
             fee=text(fill.fee),
             fee_asset=fill.fee_asset,
             fee_quote=text(fill.fee_quote),
+            **({} if epoch is None else {"epoch": epoch}),
         )
 
     def open_orders(self) -> tuple[Order, ...]:
@@ -147,6 +163,28 @@ class OrderStore(Store):
         if newest is None or newest < verdict_id:
             return None
         return self._order("verdict_id = ?", verdict_id)
+
+    def order(self, client_order_id: str) -> Order | None:
+        """An order by our id."""
+        return self._order("client_order_id = ?", client_order_id)
+
+    def adopt(self, tx: Transaction, intent: Intent, evidence: dict[str, str | None]) -> Order:
+        """Write an order down that the exchange has and this ledger lost, with a restored backup perhaps."""
+        tx.insert(
+            "orders",
+            ts_utc=iso(intent.at),
+            client_order_id=intent.client_order_id,
+            origin=intent.origin,
+            symbol=intent.symbol,
+            side=intent.side.value,
+            qty=text(intent.qty),
+            worst_price=text(intent.worst_price),
+            reserved_quote=text(intent.reserved_quote),
+            recv_window_ms=intent.recv_window_ms,
+        )
+        self._log_order_event(tx, intent.client_order_id, None, OrderState.INTENT, None, evidence, intent.at)
+        self.db.execute("INSERT INTO open_orders VALUES (?)", (intent.client_order_id,))
+        return Order(intent, OrderState.INTENT, None, (), evidence)
 
     def order_of_trace(self, trace_id: str) -> Order | None:
         """The order of a trace."""

@@ -32,10 +32,29 @@ SNAPSHOTS = (
     "fees_usdt, mark_price, unrealized_pnl_usdt, equity_usdt, peak_usdt, drift_btc, drift_usdt FROM portfolio"
 )
 
+BOOK = "deposits_usdt, balance_usdt, balance_btc, cost_usdt, realized_pnl_usdt, fees_usdt"
+"""The columns of a snapshot that are its book, in the record's order."""
+
+ANEW = (
+    "SELECT link, ts_utc, coalesce(json_extract(data_json, '$.equity_usdt'), json_extract(data_json, '$.quote')) "
+    "AS worth FROM events WHERE kind IN ('ACCEPTED','EPOCH','STATE') AND worth IS NOT NULL"
+)
+"""The events from which peak and daily loss count anew, with the equity at them: a resume, an epoch of
+the account, a state of it that was accepted."""
+
+TAKEN_OR_REFUSED = (
+    "SELECT ts_utc, state, evidence_json, link FROM order_events WHERE state IN ('REJECTED','OPEN','FILLED','PARTIAL')"
+)
+"""The events of orders that an exchange took or refused."""
+
 FILLS = (
-    "SELECT o.side, f.trade_id, f.qty, f.price, f.quote_qty, f.fee, f.fee_asset, f.fee_quote, f.ts_utc, f.link "
+    "SELECT o.side, f.trade_id, f.qty, f.price, f.quote_qty, f.fee, f.fee_asset, f.fee_quote, f.ts_utc, f.link, "
+    "f.client_order_id "
     "FROM fills AS f JOIN orders AS o USING (client_order_id)"
 )
+
+NOT_SENT = "not sent"
+"""Whose refusal it is where an order was stopped between its intent and its submission."""
 
 _PAYLOADS: dict[Agent, Any] = {Agent.PLANNER: Plan, Agent.TRADER: Proposal, Agent.JUDGE: Verdict}
 
@@ -93,6 +112,11 @@ def read_snapshot(row: tuple[Any, ...]) -> Snapshot:
 def read_fill(row: tuple[Any, ...]) -> Fill:
     """A row of `FILLS` as a record."""
     return Fill(row[1], dec(row[2]), dec(row[3]), dec(row[4]), dec(row[5]), row[6], dec(row[7]), parse_iso(row[8]))
+
+
+def refused_by_exchange(evidence_json: str) -> bool:
+    """Whether the exchange refused the order of a REJECTED event; one that was stopped just before was never sent."""
+    return bool(json.loads(evidence_json).get("by") != NOT_SENT)
 
 
 def candle_texts(candle: Candle) -> tuple[str, ...]:

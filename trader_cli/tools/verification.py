@@ -20,11 +20,13 @@ from trader_cli.core.errors import TraderError
 from trader_cli.schemas import judge, planner, trader
 from trader_cli.schemas.book import Book
 from trader_cli.schemas.check import Check
+from trader_cli.schemas.decision import OPERATOR
 from trader_cli.schemas.market import ABSURD, MORE
 from trader_cli.schemas.order import EDGES, OrderState, Side
 from trader_cli.tools import chain, migrations
+from trader_cli.tools.accounts import changed
 from trader_cli.tools.ledger import Ledger
-from trader_cli.tools.rows import FILLS, read_fill
+from trader_cli.tools.rows import ANEW
 
 NAMED = 8
 """How many problems of one check are spelled out."""
@@ -294,6 +296,14 @@ def _path(ledger: Ledger, key: str) -> tuple[OrderState | None, list[str]]:
     return state, wrongs
 
 
+def _by_hand(ledger: Ledger, key: str) -> bool:
+    """Whether an operator settled an order as the exchange showed it: it may have executed more than was sent."""
+    last = ledger.db.execute(
+        "SELECT evidence_json FROM order_events WHERE client_order_id = ? ORDER BY id DESC LIMIT 1", (key,)
+    ).fetchone()
+    return last is not None and json.loads(last[0]).get("by") == OPERATOR
+
+
 def _executed(
     ledger: Ledger, key: str, state: OrderState | None, sent: tuple[str, Decimal], trade: list[Any]
 ) -> Problems:
@@ -306,7 +316,7 @@ def _executed(
     if not executed:
         return
     filled, paid = add(*(f.qty for f in fills)), add(*(f.quote_qty for f in fills))
-    if side != sent[0] or filled > sent[1]:
+    if side != sent[0] or (filled > sent[1] and not _by_hand(ledger, key)):
         yield f"{sent[0]} of {sent[1]} sent, {side} of {filled} executed"
     if dec(qty) != filled or dec(quote_qty) != paid:
         yield f"trade of {qty} for {quote_qty}, fills of {filled} for {paid}"
@@ -320,20 +330,34 @@ def _executed(
 
 
 def _books(ledger: Ledger, count: Count) -> Problems:
-    """Fold every deposit and fill in order; each snapshot must say what the fold says."""
+    """Fold every fill, and every event that changes the book, in order; each snapshot must say what the fold says.
+
+    From a resume on the peak counts anew, from the equity of the snapshot before it; so it does from an epoch of the
+    account, and from a state of it that was accepted.
+    """
     base, quote = (ledger.identity().get("symbol") or "/").split("/")
-    fills, deposits = _fill_walk(ledger), _deposit_walk(ledger)
-    book, peak, before = Book(), ZERO, ZERO
-    fill, paid = next(fills, None), next(deposits, None)
+    changes = ledger.changes()
+    book, peak, before, equity, mark = Book(), ZERO, ZERO, ZERO, ZERO
+    change, resumes = next(changes, None), ledger.db.execute(f"{ANEW} AND kind = 'STATE' ORDER BY id")
+    resume = resumes.fetchone()
     for row in ledger.rows_since("portfolio", 0):
         count.seen += 1
         link = int(str(row["link"]))
-        while paid and paid[0] <= link:
-            book, paid = accounting.deposit(book, paid[1]), next(deposits, None)
-        while fill and fill[0] <= link:
-            if fill[1] is Side.SELL and fill[2].qty > book.base:
-                yield f"fill {fill[2].trade_id} sells {fill[2].qty} of {book.base} held"
-            book, fill = accounting.fold(book, fill[1], fill[2], base, quote), next(fills, None)
+        while change and change.link <= link:
+            if change.fill and change.side is Side.SELL and change.fill.qty > book.base:
+                yield f"fill {change.fill.trade_id} sells {change.fill.qty} of {book.base} held"
+            book = changed(book, change, base, quote)
+            if change.kind == "EPOCH":
+                peak = before = ZERO
+            elif "equity_usdt" in change.said:
+                equity = peak = before = accounting.equity(book, mark)
+                if (said := dec(change.said["equity_usdt"])) != equity:
+                    yield f"what link {change.link} accepted says equity {said}, the book makes it {text(equity)}"
+            change = next(changes, None)
+        while resume and resume[0] < link:
+            if (peak := dec(resume[2])) != equity:
+                yield f"the resume of link {resume[0]} says equity {resume[2]}, the snapshot before it {text(equity)}"
+            before, resume = peak, resumes.fetchone()
         mark = dec(str(row["mark_price"]))
         equity = accounting.equity(book, mark)
         peak = max(peak or book.deposits, equity)
@@ -375,16 +399,6 @@ def _compare(row: dict[str, Any], book: Book, mark: Decimal, peak: Decimal) -> P
             yield f"snapshot {row['id']}: {column} is {row[column]}, the fills make it {text(value)}"
 
 
-def _fill_walk(ledger: Ledger) -> Iterator[tuple[int, Side, Any]]:
-    for row in ledger.db.execute(FILLS + " ORDER BY f.id"):
-        yield int(row[9]), Side(row[0]), read_fill(row)
-
-
-def _deposit_walk(ledger: Ledger) -> Iterator[tuple[int, Decimal]]:
-    for link, content in ledger.db.execute("SELECT link, data_json FROM events WHERE kind = 'DEPOSIT' ORDER BY id"):
-        yield int(link), dec(json.loads(content)["amount"])
-
-
 def _paper(ledger: Ledger, count: Count) -> Problems:
     """What the paper exchange filled is what our orders say, once each."""
     for key, times, state in ledger.db.execute(
@@ -400,8 +414,11 @@ def _paper(ledger: Ledger, count: Count) -> Problems:
         elif state in ("REJECTED", "ABANDONED"):
             yield f"the paper exchange filled {key}, which the ledger calls {state}"
     for row_id, key in ledger.db.execute(
-        """SELECT t.id, t.idempotency_key FROM trades AS t JOIN meta AS m ON m.key = 'exchange' AND m.value = 'paper'
-           WHERE coalesce(t.idempotency_key, '') NOT IN (SELECT client_order_id FROM paper_orders)"""
+        """SELECT t.id, t.idempotency_key FROM trades AS t
+           WHERE coalesce(t.idempotency_key, '') NOT IN (SELECT client_order_id FROM paper_orders)
+             AND 'paper' IN (SELECT value FROM meta WHERE key = 'mode')
+             AND EXISTS (SELECT 1 FROM meta WHERE (key = 'exchange' AND value = 'paper')
+                           OR (key = 'market' AND value LIKE 'live:%'))"""
     ):
         yield f"trade {row_id} ({key}) was never filled by the paper exchange"
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from trader_cli.core import accounting
-from trader_cli.core import lots as fifo
 from trader_cli.core.audit import text_sha256
 from trader_cli.core.decimals import ZERO, add, text
 from trader_cli.core.moments import iso, parse_iso
 from trader_cli.schemas.book import Book
 from trader_cli.schemas.lot import Lot
 from trader_cli.schemas.order import Side
+from trader_cli.tools.accounts import changed, lotted
 from trader_cli.tools.calls import prompt_sha256
 from trader_cli.tools.ledger import Ledger
-from trader_cli.tools.rows import FILLS, read_fill
 from trader_cli.tools.verification import Count, Problems
 
 _TIMES = ("ts_utc", "wall_ts", "opened_at", "first_at", "last_at", "wake_at")
@@ -75,14 +73,15 @@ def lots(ledger: Ledger, count: Count) -> Problems:
     """First in, first out beside the book: always the same quantity, and the same profit whenever it is flat."""
     base, quote = (ledger.identity().get("symbol") or "/").split("/")
     book, opened, profit = Book(), tuple[Lot, ...](), ZERO
-    keys = ledger.db.execute("SELECT client_order_id FROM fills ORDER BY id")
-    for row in ledger.db.execute(f"{FILLS} ORDER BY f.id"):
+    for change in ledger.changes():
+        held, before = book.base, opened
+        book = changed(book, change, base, quote)
+        opened, closed = lotted(opened, change, book, base, quote)
+        if change.fill is None:
+            profit = book.realized if change.kind == "EPOCH" or opened != before else profit
+            continue
         count.seen += 1
-        (key,) = keys.fetchone()
-        side, fill = Side(row[0]), read_fill(row)
-        held = book.base
-        book = accounting.fold(book, side, fill, base, quote)
-        opened, closed = fifo.fold(opened, side, fill, key, base, quote)
+        side, fill, key = change.side, change.fill, change.order
         profit = add(profit, *(lot.profit for lot in closed))
         if side is Side.SELL and fill.qty > held:
             yield f"fill {fill.trade_id} of order {key}: {fill.qty} sold, {held} held before"

@@ -190,13 +190,16 @@ class Output:
         self._wipe()
         _to_stderr(f"Warning: {clean_lines(text)}\n")
 
-    def ask(self, question: str, default: str) -> str:
-        """Ask on stderr and read one line from stdin. Raises EOFError when it ends; ask only if `may_ask`."""
-        _to_stderr(f"{clean(question)} [{clean(default)}]: ")
+    def ask(self, question: str, default: str | None) -> str:
+        """Ask on stderr and read one line from stdin. Raises EOFError when it ends; ask only if `may_ask`.
+
+        With a default of None an empty line is an empty answer.
+        """
+        _to_stderr(f"{clean(question)}: " if default is None else f"{clean(question)} [{clean(default)}]: ")
         line = sys.stdin.readline() if sys.stdin else ""
         if not line:
             raise EOFError
-        return line.strip() or default
+        return line.strip() or default or ""
 
     def _write(self, text: str) -> None:
         if self.closed:

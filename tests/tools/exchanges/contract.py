@@ -149,9 +149,29 @@ class ExchangeContract:
         assert held.quote >= 4 * SPENT
         assert text(held.quote)
 
+    def test_a_key_has_one_fingerprint_and_no_account_has_none(self, stand: Stand) -> None:
+        fingerprint = stand.exchange.fingerprint
+        assert fingerprint is None or re.fullmatch(r"[!-~]{4,64}", fingerprint)
+        assert stand.exchange.fingerprint == fingerprint
+
+    def test_it_proves_in_words(self, stand: Stand) -> None:
+        proved = stand.exchange.prove()
+        assert all(isinstance(word, str) for pair in proved.items() for word in pair)
+
+    def test_orders_of_the_account_are_within_the_time_asked_for_and_oldest_first(self, stand: Stand) -> None:
+        stand.buy()
+        seen = stand.exchange.orders(stand.now - stand.timeframe_ms, stand.now + stand.timeframe_ms)
+        moments = [one.at for one in seen]
+        assert moments == sorted(moments)
+        assert all(abs(at - stand.now) <= stand.timeframe_ms for at in moments)
+        assert len({one.exchange_order_id for one in seen}) == len(seen)
+
     def test_reading_changes_nothing(self, stand: Stand) -> None:
         before = stand.exchange.balances()
         for _ in range(2):
+            stand.exchange.connect()
+            stand.exchange.prove()
+            stand.exchange.orders(stand.now - stand.timeframe_ms, stand.now)
             stand.exchange.market()
             stand.exchange.candles(5, stand.now)
             stand.exchange.quote(stand.now)
@@ -279,6 +299,14 @@ class ExchangeContract:
         found = stand.exchange.find(intent)
         assert found == report
         assert stand.exchange.find(intent) == found
+
+    def test_taking_back_an_order_that_is_not_open_changes_nothing(self, stand: Stand) -> None:
+        intent, report = stand.buy()
+        before = stand.exchange.balances()
+        stand.exchange.cancel(intent)
+        stand.exchange.cancel(stand.intent(Side.BUY, stand.qty()))
+        assert stand.exchange.balances() == before
+        assert stand.exchange.find(intent) == report
 
     def test_each_of_several_orders_is_found_by_its_own_id(self, stand: Stand) -> None:
         orders = [stand.buy(), stand.buy(SPENT * 2), stand.sell(stand.exchange.balances().base)]

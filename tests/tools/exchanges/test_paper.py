@@ -16,7 +16,8 @@ from trader_cli.core.ports import CandleSource
 from trader_cli.schemas.book import Balances
 from trader_cli.schemas.market import Candle, Costs, Market
 from trader_cli.schemas.order import Absent, Intent, OrderState, Report, Side
-from trader_cli.tools.exchanges.paper import LEVELS, PaperExchange
+from trader_cli.tools.exchanges.paper import PaperExchange
+from trader_cli.tools.exchanges.paper_prices import LEVELS
 from trader_cli.tools.exchanges.paper_rules import costs, rules
 from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.markets.recorded import HEADER, RecordedMarket

@@ -12,6 +12,7 @@ import ipaddress
 import os
 import queue
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from trader_cli.core.errors import ConfigError
+from trader_cli.core.errors import ConfigError, UpstreamError
 from trader_cli.core.hostile import storable
 from trader_cli.core.redaction import keep_secret
 from trader_cli.schemas.model import ModelSpec
@@ -29,6 +30,9 @@ from trader_cli.tools.models.purse import OverBudgetError, Purse, Tariff
 from trader_cli.tools.rows import dumps
 
 T = TypeVar("T")
+
+PROOF_SECS = 10.0
+"""The longest wait for a server to say that it knows a model."""
 
 OPENAI_URL = "https://api.openai.com/v1"
 ATTEMPTS = 3
@@ -130,7 +134,9 @@ class Line:
             os.environ.pop("OPENAI_LOG", None)  # its debug log would print whole requests, past our redaction
             _keep_secrets_of_the_environment()
             import httpx2
-            import openai
+
+            with _absent("aiohttp"):  # ccxt brings it; the SDK would load 9 MB of it for a transport of no use here
+                import openai
 
             with _named("OPENAI_CUSTOM_HEADERS"):
                 http = httpx2.Client(
@@ -212,6 +218,31 @@ class OpenAIModel:
                 return replace(made, earlier=earlier)
             self._line.took(wait)
             earlier = (*earlier, made)
+
+    def prove(self) -> dict[str, str]:
+        """That the server knows the model and takes the key, as evidence; costs nothing.
+
+        Raises ConfigError where only another key or name helps, UpstreamError where nobody answers. Only OpenAI's own
+        host is believed when it lists no such model: others need not list theirs at all.
+        """
+        client = self._line.client()
+        import httpx2
+        import openai
+
+        host, listed = self._line.server.host, "yes"
+        try:
+            client.models.retrieve(self.name, timeout=min(PROOF_SECS, self._line.server.timeout_secs))
+        except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
+            raise ConfigError(
+                f"{host} does not accept OPENAI_API_KEY (HTTP {error.status_code})", "Check the key and its project."
+            ) from None
+        except openai.NotFoundError:
+            if self._line.server.is_openai:
+                raise ConfigError(f'{host} knows no model "{self.name}"', "See: trader models") from None
+            listed = "no"
+        except (openai.OpenAIError, httpx2.HTTPError, ValueError) as error:
+            raise UpstreamError(f"{host} could not be asked about its models: {type(error).__name__}") from None
+        return {"host": host, "listed": listed}
 
     def _attempt(self, question: Question, request: dict[str, Any], number: int) -> tuple[Answer, _Came | None]:
         """One request, or why it was not made. Its worst cost is in the ledger before the first byte leaves."""
@@ -377,6 +408,19 @@ def _keep_secrets_of_the_environment() -> None:
     for name, value in os.environ.items():
         if name.lower().endswith("_proxy") and (password := urlsplit(value).password):
             keep_secret(name, password)
+
+
+@contextlib.contextmanager
+def _absent(package: str) -> Iterator[None]:
+    """As if a package that nobody has loaded were not installed."""
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]  # the documented way to make an import fail
+    try:
+        yield
+    finally:
+        del sys.modules[package]
 
 
 @contextlib.contextmanager

@@ -1,0 +1,1 @@
+"""A loopback server of Binance's spot API: strict about requests, honest about money, faulty when asked to be."""

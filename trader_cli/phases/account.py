@@ -1,0 +1,175 @@
+"""The account behind the ledger: its first look, the orders on it that are not ours, and what was lost or wiped.
+
+Nothing here sends anything. A paper account is the ledger's own, so most of it finds nothing to do there.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from trader_cli.core import accounting
+from trader_cli.core.decimals import ZERO, sub, text
+from trader_cli.core.errors import ConfigError
+from trader_cli.core.moments import iso
+from trader_cli.phases.desk import Desk, estranged
+from trader_cli.phases.recover import resolve
+from trader_cli.schemas.book import Acceptance, Balances
+from trader_cli.schemas.market import Observation
+from trader_cli.schemas.order import Absent, Intent, OrderState, Sighting
+
+SCAN_MS = 3_600_000
+"""How often all orders of the account are looked through."""
+AGAIN_MS = 60_000
+"""How often they are where the account is not as our book says."""
+OVERLAP_MS = 3_600_000
+"""How far a scan goes back behind the end of the one before."""
+LATE_MS = 86_400_000
+"""For how long an order that was given up is asked about again."""
+OURS = "t1-"
+"""What every client order id of this program begins with."""
+
+
+def open_epoch(desk: Desk, reason: str = "the first look at the account") -> None:
+    """Begin the account's next epoch: its quote is the deposit, and base that is there already is foreign."""
+    number = (desk.ledger.epoch() or 0) + 1
+    held = desk.exchange.balances()
+    with desk.ledger.transaction() as tx:
+        content = {
+            "number": number,
+            "quote": text(held.quote),
+            "foreign_base": text(held.base),
+            "foreign_quote": "0",
+            "reason": reason,
+        }
+        desk.ledger.log_event(tx, "EPOCH", content, desk.clock.now())
+
+
+def looked_closer(desk: Desk, seen: Observation) -> bool:
+    """Whether it is worth looking at the account again: it was not as our book says, and something was done about it.
+
+    A testnet that does not know our last order was wiped: a new epoch begins. Else all its orders are looked through,
+    at most once a minute, for one that this ledger lost.
+    """
+    if not estranged(seen.window):
+        return False
+    if _wiped(desk):
+        open_epoch(desk, "the exchange does not know our last order any more: it was wiped")
+        return True
+    if not scan_due(desk, AGAIN_MS):
+        return False
+    scan(desk)
+    return True
+
+
+def _wiped(desk: Desk) -> bool:
+    if not desk.exchange.may_be_wiped:
+        return False
+    last = desk.ledger.last_executed()
+    return last is None or isinstance(desk.exchange.find(last.intent), Absent)
+
+
+def scan_due(desk: Desk, every_ms: int = SCAN_MS) -> bool:
+    """Whether the account's orders should be looked through: the last time is an hour ago, or `every_ms`."""
+    last = desk.ledger.scanned_to()
+    return last is None or not 0 <= desk.clock.now() - last < every_ms
+
+
+def scan(desk: Desk) -> None:
+    """Look through every order of the account: adopt our own that the ledger lost, note those of others.
+
+    An order of ours that was given up and was executed after all is booked.
+    """
+    now = desk.clock.now()
+    began, last = desk.ledger.epoch_began() or now, desk.ledger.scanned_to()
+    since = began if last is None else max(began, min(last, now) - OVERLAP_MS)
+    sightings = desk.exchange.orders(since, now)
+    for one in sightings:
+        if one.client_order_id.startswith(OURS):
+            _own(desk, one)
+        else:
+            _foreign(desk, one)
+    for order in desk.ledger.abandoned_since(now - LATE_MS):
+        resolve(desk, order)
+    with desk.ledger.transaction() as tx:
+        content = {"since": iso(since), "until": iso(now), "orders": len(sightings)}
+        desk.ledger.log_event(tx, "SCAN", content, now)
+
+
+def _own(desk: Desk, one: Sighting) -> None:
+    """An order with an id of ours: known and settled alike, or a contradiction, or one that the ledger lost."""
+    known = desk.ledger.order(one.client_order_id)
+    if known is None:
+        intent = Intent(
+            client_order_id=one.client_order_id,
+            proposal_id=None,
+            verdict_id=None,
+            symbol=desk.market().symbol,
+            side=one.side,
+            qty=one.qty,
+            worst_price=ZERO,
+            reserved_quote=ZERO,
+            at=one.at,
+            origin="recovered",
+        )
+        with desk.ledger.transaction() as tx:
+            order = desk.ledger.adopt(tx, intent, {"by": "scan", "message": "the exchange has it, this ledger had not"})
+            reason = f"order {one.client_order_id} of ours was not in this ledger (restored from a backup?): adopted"
+            desk.ledger.log_event(tx, "ERROR", {"code": "RECOVERED_ORDER", "reason": reason}, desk.clock.now())
+        resolve(desk, order)
+    elif known.state is OrderState.REJECTED and one.executed_qty > ZERO:
+        _trouble(desk, one, f"order {one.client_order_id} was refused, and the exchange shows that it was executed")
+
+
+def _foreign(desk: Desk, one: Sighting) -> None:
+    if one.exchange_order_id not in desk.ledger.strangers():
+        _trouble(desk, one, f"order {one.exchange_order_id} on this account is not of this ledger")
+
+
+def _trouble(desk: Desk, one: Sighting, reason: str) -> None:
+    """An EXTERNAL event, once for each order; until somebody accepts it, cycles only observe."""
+    if one.exchange_order_id in desk.ledger.strangers():
+        return
+    content = {
+        "exchange_order_id": one.exchange_order_id,
+        "client_order_id": one.client_order_id,
+        "side": one.side.value,
+        "executed_qty": text(one.executed_qty),
+        "state": one.state.value,
+        "reason": reason,
+    }
+    with desk.ledger.transaction() as tx:
+        desk.ledger.log_event(tx, "EXTERNAL", content, desk.clock.now())
+
+
+def accept_balances(desk: Desk, reason: str) -> Acceptance:
+    """Take the account as it is: more than our book says is foreign, what is missing has left the book at its cost.
+
+    Raises UpstreamError; ConfigError where there is no account to accept.
+    """
+    if desk.ledger.epoch() is None:
+        raise ConfigError("there is no account to accept: paper money is this ledger's own", "Nothing to do.")
+    market, held = desk.exchange.market(), desk.exchange.balances()
+    with desk.ledger.transaction() as tx:
+        book = desk.ledger.book(market.base, market.quote)
+        beyond = Balances(sub(held.base, book.base), sub(held.quote, book.quote))
+        accepted = Acceptance(
+            foreign=Balances(max(beyond.base, ZERO), max(beyond.quote, ZERO)),
+            withdrawn=Balances(_missing(beyond.base, book.base), _missing(beyond.quote, book.quote)),
+        )
+        content = {
+            "foreign_base": text(accepted.foreign.base),
+            "foreign_quote": text(accepted.foreign.quote),
+            "withdrawn_base": text(accepted.withdrawn.base),
+            "withdrawn_quote": text(accepted.withdrawn.quote),
+            "reason": reason,
+        }
+        if (last := desk.ledger.last_snapshot()) is not None:  # what was taken out is no loss: peak and day count anew
+            left = accounting.withdraw(book, accepted.withdrawn.base, accepted.withdrawn.quote)
+            content["equity_usdt"] = text(accounting.equity(left, last.mark_price))
+        desk.ledger.log_event(tx, "ACCEPTED", content, desk.clock.now())
+    return accepted
+
+
+def _missing(beyond: Decimal, ours: Decimal) -> Decimal:
+    """How much of what is ours is not there; never more than there is."""
+    return min(max(sub(ZERO, beyond), ZERO), max(ours, ZERO))
