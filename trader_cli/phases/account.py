@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from trader_cli.core import accounting
 from trader_cli.core.decimals import ZERO, sub, text
-from trader_cli.core.errors import ConfigError
+from trader_cli.core.errors import ConfigError, UpstreamError
 from trader_cli.core.moments import iso
 from trader_cli.phases.desk import Desk, estranged
 from trader_cli.phases.recover import resolve
@@ -47,25 +47,36 @@ def open_epoch(desk: Desk, reason: str = "the first look at the account") -> Non
 def looked_closer(desk: Desk, seen: Observation) -> bool:
     """Whether it is worth looking at the account again: it was not as our book says, and something was done about it.
 
-    A testnet that does not know our last order was wiped: a new epoch begins. Else all its orders are looked through,
-    at most once a minute, for one that this ledger lost.
+    All its orders are looked through, at most once a minute, for one that this ledger lost. A testnet that was wiped
+    begins a new epoch.
     """
     if not estranged(seen.window):
         return False
-    if _wiped(desk):
-        open_epoch(desk, "the exchange does not know our last order any more: it was wiped")
-        return True
-    if not scan_due(desk, AGAIN_MS):
-        return False
-    scan(desk)
+    looked = scan_due(desk, AGAIN_MS)
+    if looked:
+        scan(desk)
+    if not _wiped(desk):
+        return looked
+    open_epoch(desk, "the exchange does not know our last order any more: it was wiped")
     return True
 
 
-def _wiped(desk: Desk) -> bool:
+def _wiped(desk: Desk, wait: bool = False) -> bool:
+    """Whether a testnet starts anew: it certainly does not know our last order; or there is none, ours or another's.
+
+    With `wait`, what is not certain yet is an UpstreamError.
+    """
     if not desk.exchange.may_be_wiped:
         return False
-    last = desk.ledger.last_executed()
-    return last is None or isinstance(desk.exchange.find(last.intent), Absent)
+    if (last := desk.ledger.last_executed()) is None:
+        return not desk.ledger.open_orders() and not desk.ledger.strangers()
+    found = desk.exchange.find(last.intent)
+    if isinstance(found, Absent) and not found.final and wait:
+        raise UpstreamError(
+            f"{desk.exchange.name} does not show our last order at the moment: {found.evidence}",
+            "Try again in half a minute.",
+        )
+    return isinstance(found, Absent) and found.final
 
 
 def scan_due(desk: Desk, every_ms: int = SCAN_MS) -> bool:
@@ -144,13 +155,18 @@ def _trouble(desk: Desk, one: Sighting, reason: str) -> None:
 def accept_balances(desk: Desk, reason: str) -> Acceptance:
     """Take the account as it is: more than our book says is foreign, what is missing has left the book at its cost.
 
+    A testnet that was wiped begins a new epoch instead: all of the book has left.
+
     Raises UpstreamError; ConfigError where there is no account to accept.
     """
     if desk.ledger.epoch() is None:
         raise ConfigError("there is no account to accept: paper money is this ledger's own", "Nothing to do.")
     market, held = desk.exchange.market(), desk.exchange.balances()
+    book = desk.ledger.book(market.base, market.quote)
+    if _wiped(desk, wait=True):
+        open_epoch(desk, reason)
+        return Acceptance(Balances(held.base, ZERO), Balances(book.base, book.quote))
     with desk.ledger.transaction() as tx:
-        book = desk.ledger.book(market.base, market.quote)
         beyond = Balances(sub(held.base, book.base), sub(held.quote, book.quote))
         accepted = Acceptance(
             foreign=Balances(max(beyond.base, ZERO), max(beyond.quote, ZERO)),

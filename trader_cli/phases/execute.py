@@ -11,7 +11,7 @@ from trader_cli.core.errors import OrderUnknownError, TraderError, UpstreamError
 from trader_cli.core.limits import Case, reserve, review
 from trader_cli.core.moments import Moment
 from trader_cli.phases.desk import Desk, seen_by, situation
-from trader_cli.phases.recover import resolve
+from trader_cli.phases.recover import believed, resolve
 from trader_cli.schemas.cycle import Execution
 from trader_cli.schemas.decision import OPERATOR, Decision, Review
 from trader_cli.schemas.judge import Verdict
@@ -61,6 +61,7 @@ def _ask_soon(desk: Desk, order: Order) -> Order:
 
 def _book(desk: Desk, order: Order, outcome: Outcome) -> Order:
     """Settle what was sent. What cannot be written down is unknown to the ledger, whatever we know here."""
+    outcome = believed(desk, order, outcome)
     try:
         return desk.ledger.settle(order, outcome, desk.clock.now())
     except TraderError as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from trader_cli.core import accounting
 from trader_cli.core.decimals import text
 from trader_cli.core.errors import UpstreamError
 from trader_cli.core.orders import after_find
@@ -37,20 +38,21 @@ def resolve(desk: Desk, order: Order) -> Order:
         if order.state is not OrderState.INTENT:
             return order
         outcome = Outcome(OrderState.UNKNOWN, None, {"by": "recover: sent, perhaps, and no proof yet"})
-    if (words := _contradiction(desk, order, outcome)) is not None:
-        outcome = Outcome(OrderState.NEEDS_HUMAN, None, {"contradiction": words})
+    outcome = believed(desk, order, outcome)
     if outcome.state is OrderState.NEEDS_HUMAN:
         with suppress(UpstreamError):  # what is left of it shall not go on while a human is looked for
             desk.exchange.cancel(order.intent)
     return desk.ledger.settle(order, outcome, desk.clock.now())
 
 
-def _contradiction(desk: Desk, order: Order, outcome: Outcome) -> str | None:
-    """What in an outcome cannot be, by what the ledger knows."""
+def believed(desk: Desk, order: Order, outcome: Outcome) -> Outcome:
+    """An outcome, or NEEDS_HUMAN where by what the ledger knows it cannot be."""
+    words = None
     if outcome.state not in EDGES[order.state]:
-        return f"the exchange shows {outcome.state} of an order that was {order.state}"
-    taken = desk.ledger.trade_taken(outcome.report.fills) if outcome.report else None
-    return None if taken is None else f"the exchange shows trade {taken}, which another order has already"
+        words = f"the exchange shows {outcome.state} of an order that was {order.state}"
+    elif outcome.report is not None and (taken := desk.ledger.trade_taken(outcome.report.fills)) is not None:
+        words = f"the exchange shows trade {taken}, which another order has already"
+    return outcome if words is None else Outcome(OrderState.NEEDS_HUMAN, None, {"contradiction": words})
 
 
 def note_stop(desk: Desk) -> None:
@@ -66,7 +68,7 @@ def note_stop(desk: Desk) -> None:
 def set_state(desk: Desk, tx: Transaction, kept: TradingState, to: TradingState, reason: str) -> None:
     """One STATE event: what trading is allowed from now on, and why. From a resume on peak and losses count anew."""
     content = {"from": kept.name, "to": to.name, "reason": reason}
-    last = desk.ledger.last_snapshot()
-    if to is TradingState.RUN and last is not None:
-        content["equity_usdt"] = text(last.equity)
+    if to is TradingState.RUN and (last := desk.ledger.last_snapshot()) is not None:
+        book = desk.ledger.book(*last.symbol.split("/"))
+        content["equity_usdt"] = text(accounting.equity(book, last.mark_price))
     desk.ledger.log_event(tx, "STATE", content, desk.clock.now())

@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from functools import partial
+from heapq import merge
 from typing import Any
 
 from trader_cli.core import accounting, audit
@@ -24,7 +25,7 @@ from trader_cli.schemas.decision import OPERATOR
 from trader_cli.schemas.market import ABSURD, MORE
 from trader_cli.schemas.order import EDGES, OrderState, Side
 from trader_cli.tools import chain, migrations
-from trader_cli.tools.accounts import changed
+from trader_cli.tools.accounts import Change, changed
 from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.rows import ANEW
 
@@ -332,32 +333,29 @@ def _executed(
 def _books(ledger: Ledger, count: Count) -> Problems:
     """Fold every fill, and every event that changes the book, in order; each snapshot must say what the fold says.
 
-    From a resume on the peak counts anew, from the equity of the snapshot before it; so it does from an epoch of the
-    account, and from a state of it that was accepted.
+    From a resume on the peak counts anew, from the book at the mark before it; so it does from an epoch of the account,
+    and from a state of it that was accepted.
     """
     base, quote = (ledger.identity().get("symbol") or "/").split("/")
-    changes = ledger.changes()
-    book, peak, before, equity, mark = Book(), ZERO, ZERO, ZERO, ZERO
-    change, resumes = next(changes, None), ledger.db.execute(f"{ANEW} AND kind = 'STATE' ORDER BY id")
-    resume = resumes.fetchone()
+    resumes = (Change(int(row[0]), RESUME, {"equity_usdt": row[2]}) for row in ledger.db.execute(_RESUMES))
+    changes = merge(ledger.changes(), resumes, key=lambda one: one.link)
+    book, peak, before, mark = Book(), ZERO, ZERO, ZERO
+    change = next(changes, None)
     for row in ledger.rows_since("portfolio", 0):
         count.seen += 1
         link = int(str(row["link"]))
         while change and change.link <= link:
             if change.fill and change.side is Side.SELL and change.fill.qty > book.base:
                 yield f"fill {change.fill.trade_id} sells {change.fill.qty} of {book.base} held"
-            book = changed(book, change, base, quote)
+            if change.kind != RESUME:
+                book = changed(book, change, base, quote)
             if change.kind == "EPOCH":
-                peak = before = ZERO
+                peak = before = book.deposits if count.seen > 1 else ZERO
             elif "equity_usdt" in change.said:
-                equity = peak = before = accounting.equity(book, mark)
-                if (said := dec(change.said["equity_usdt"])) != equity:
-                    yield f"what link {change.link} accepted says equity {said}, the book makes it {text(equity)}"
+                peak = before = accounting.equity(book, mark)
+                if (said := dec(change.said["equity_usdt"])) != peak:
+                    yield f"the {change.kind} of link {change.link} says equity {said}, the book makes it {text(peak)}"
             change = next(changes, None)
-        while resume and resume[0] < link:
-            if (peak := dec(resume[2])) != equity:
-                yield f"the resume of link {resume[0]} says equity {resume[2]}, the snapshot before it {text(equity)}"
-            before, resume = peak, resumes.fetchone()
         mark = dec(str(row["mark_price"]))
         equity = accounting.equity(book, mark)
         peak = max(peak or book.deposits, equity)
@@ -370,6 +368,10 @@ def _books(ledger: Ledger, count: Count) -> Problems:
             yield f"snapshot {row['id']}: a balance is negative: {book.quote} and {book.base}"
         if equity != add(book.deposits, book.realized, accounting.unrealized(book, mark)):
             yield f"snapshot {row['id']}: equity {equity} is not deposits, realized and unrealized together"
+
+
+RESUME = "resume"
+_RESUMES = f"{ANEW} AND kind = 'STATE' ORDER BY id"
 
 
 def _saw_absurd(ledger: Ledger, trace_id: object, link: int) -> bool:
