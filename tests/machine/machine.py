@@ -25,7 +25,7 @@ from tests.fakes import BTC, FIVE, Killed
 from tests.machine.house import Fate, House, Plant
 from tests.machine.laws import Reckoning, broken, decreed, lost, rows, unequal
 from tests.machine.world import FAIR, Manner, Truth, VirtualClock, Weather
-from trader_cli.core.errors import UpstreamError
+from trader_cli.core.errors import OrderUnknownError, UpstreamError
 from trader_cli.phases.account import accept_balances
 from trader_cli.phases.cycle import cycle
 from trader_cli.phases.desk import Desk
@@ -264,7 +264,7 @@ class Machine(RuleBasedStateMachine):
         epoch, last = desk.ledger.epoch(), desk.ledger.last_executed()
         try:
             deed(desk)
-        except UpstreamError:
+        except (OrderUnknownError, UpstreamError):
             self.tally["upstream"] += 1
         except Killed:
             self.tally["killed"] += 1

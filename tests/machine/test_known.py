@@ -92,3 +92,16 @@ def test_an_order_that_look_ups_do_not_show_yet_is_no_sign_of_a_wipe(walk: Walk)
     walk.external_trade(what="withdraws", size=1)
     cycle(walk.there.desk())
     assert walk.there.desk().ledger.epoch() == 1
+
+
+def test_a_sale_that_a_restored_backup_lacks_is_adopted_before_a_difference_is_accepted(walk: Walk) -> None:
+    walk.buys()
+    walk.back_up()
+    walk.wish(Side.SELL, 9, cared=False)
+    walk.act(cycle)
+    walk.restore_backup()
+    walk.accept_balances()
+    walk.there.truth.clock.advance(HOUR + 1)
+    walk.act(startup)
+    assert walk.trades() == 2
+    assert walk.there.desk().ledger.book("BTC", "USDT").base >= ZERO

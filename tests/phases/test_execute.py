@@ -534,7 +534,7 @@ def test_an_order_the_exchange_holds_stays_open_and_reserved() -> None:
 def test_what_cannot_be_written_down_is_an_order_nobody_knows_about_and_is_never_sent_again() -> None:
     scene = desk()
     scene.traded()
-    scene.exchange.manners = [says(lambda intent: report(intent, number=1))]  # a trade id the ledger has already
+    scene.ledger.db.execute("CREATE TRIGGER full BEFORE INSERT ON trades BEGIN SELECT RAISE(ABORT, 'full'); END")
     judged = scene.judged()
     with pytest.raises(OrderUnknownError, match=r"order t1-2 was sent and what came of it could not be written"):
         carried_out(scene, judged)
@@ -651,3 +651,15 @@ def test_a_signal_ends_the_asking_and_the_order_stays_unknown() -> None:
     scene.exchange.manners = [loses_the_answer(TimeoutError())]
     assert carried_out(scene, judged).order.state is OrderState.UNKNOWN
     assert scene.exchange.asked_about == []
+
+
+def test_a_trade_that_another_order_has_already_needs_a_human() -> None:
+    scene = desk()
+    scene.traded()
+    scene.exchange.manners = [says(lambda intent: report(intent, number=1))]
+    came = carried_out(scene, scene.judged()).order
+    assert came is not None
+    assert came.state is OrderState.NEEDS_HUMAN
+    assert came.evidence == {"contradiction": "the exchange shows trade x1-1, which another order has already"}
+    assert scene.rows("trades") == 1
+    assert scene.problems() == []

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from trader_cli.core import accounting
 from trader_cli.core.decimals import ZERO, sub, text
-from trader_cli.core.errors import ConfigError, UpstreamError
+from trader_cli.core.errors import ConfigError, OrderUnknownError, UpstreamError
 from trader_cli.core.moments import iso
 from trader_cli.phases.desk import Desk, estranged
 from trader_cli.phases.recover import resolve
@@ -157,10 +157,15 @@ def accept_balances(desk: Desk, reason: str) -> Acceptance:
 
     A testnet that was wiped begins a new epoch instead: all of the book has left.
 
-    Raises UpstreamError; ConfigError where there is no account to accept.
+    Raises UpstreamError; OrderUnknownError while an order is unsettled; ConfigError where there is no account.
     """
     if desk.ledger.epoch() is None:
         raise ConfigError("there is no account to accept: paper money is this ledger's own", "Nothing to do.")
+    scan(desk)  # an order of ours that the ledger lost explains a difference; taken for one, it would count twice
+    for order in desk.ledger.open_orders():
+        raise OrderUnknownError(
+            f"order {order.intent.client_order_id} is not settled: its fill would count twice", "First: trader recover"
+        )
     market, held = desk.exchange.market(), desk.exchange.balances()
     book = desk.ledger.book(market.base, market.quote)
     if _wiped(desk, wait=True):

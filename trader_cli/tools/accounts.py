@@ -20,6 +20,7 @@ from trader_cli.schemas.book import Balances, Book
 from trader_cli.schemas.lot import ClosedLot, Lot
 from trader_cli.schemas.order import Fill, Order, OrderState, Side
 from trader_cli.tools import chain
+from trader_cli.tools.events import EventStore
 from trader_cli.tools.orders import OrderStore
 from trader_cli.tools.rows import FILLS, read_fill
 
@@ -71,7 +72,7 @@ def lotted(
     return lots, ()
 
 
-class AccountStore(OrderStore):
+class AccountStore(OrderStore, EventStore):
     """A store that knows the account it is the ledger of."""
 
     def changes(self, link: int = 0) -> Iterator[Change]:
@@ -167,13 +168,7 @@ class AccountStore(OrderStore):
         return None if found is None else (parse_iso(found[1]["until"]), str(found[1]["reason"]))
 
     def _newest_event(self, kind: str) -> tuple[Moment, dict[str, Any]] | None:
-        def load() -> tuple[Moment, dict[str, Any]] | None:
-            row = self.db.execute(
-                "SELECT ts_utc, data_json FROM events WHERE kind = ? ORDER BY id DESC LIMIT 1", (kind,)
-            ).fetchone()
-            return (parse_iso(row[0]), json.loads(row[1])) if row else None
-
-        return self.remembered(f"newest {kind}", ("events",), load)
+        return self.remembered(f"newest {kind}", ("events",), lambda: self.last_event(kind))
 
     def last_executed(self) -> Order | None:
         """The newest order of this epoch that was executed."""

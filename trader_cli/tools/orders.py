@@ -115,11 +115,9 @@ class OrderStore(Store):
 
     def trade_taken(self, fills: tuple[Fill, ...]) -> str | None:
         """The first of these trades that another order of this epoch has already, if one has."""
+        here = f"coalesce(epoch, 1) = {self.later_epoch() or 1} AND" if self.has("fills", "epoch") else ""
         for fill in fills:
-            known = self.db.execute(
-                "SELECT 1 FROM fills WHERE coalesce(epoch, 1) = ? AND trade_id = ?",
-                (self.later_epoch() or 1, fill.trade_id),
-            ).fetchone()
+            known = self.db.execute(f"SELECT 1 FROM fills WHERE {here} trade_id = ?", (fill.trade_id,)).fetchone()
             if known:
                 return fill.trade_id
         return None

@@ -20,7 +20,8 @@ from trader_cli.schemas.order import SETTLED, OrderState, Side
 from trader_cli.schemas.question import Answer
 from trader_cli.schemas.situation import History, Limits, Situation, TradingState
 from trader_cli.tools.accounts import changed
-from trader_cli.tools.ledger import HOUR_MS, Ledger
+from trader_cli.tools.books import HOUR_MS
+from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.rows import ANEW, TAKEN_OR_REFUSED, read_market, refused_by_exchange
 from trader_cli.tools.strategy import UNDEFINED
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -14,7 +18,7 @@ from tests import responses_server as rs
 from tests.desks import desk
 from tests.fakes import NOW
 from tests.responses_server import ResponsesServer
-from trader_cli.core.errors import ConfigError
+from trader_cli.core.errors import ConfigError, UpstreamError
 from trader_cli.core.redaction import redact
 from trader_cli.schemas import planner
 from trader_cli.schemas.question import Agent, Question
@@ -256,3 +260,70 @@ def test_a_model_that_is_replaced_while_a_loop_runs_is_asked_no_more(server: Res
         model.answer(ASKED)
     assert [request.body["model"] for request in server.requests] == ["gpt-5-mini", "gpt-5.6-terra"]
     assert [request.body["reasoning"]["effort"] for request in server.requests] == ["minimal", "none"]
+
+
+def test_the_sdk_is_loaded_without_the_transport_that_ccxt_brings() -> None:
+    code = """
+import sys
+from trader_cli.tools.models.openai import Line, Server
+Line(Server("http://127.0.0.1:9/v1", "k", 1), lambda secs: True).client()
+import openai
+print([name for name in sys.modules if name.split(".")[0] == "aiohttp"], hasattr(openai, "OpenAI"))
+import aiohttp
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[] True\n"
+
+
+# Whether a model is there at all.
+
+
+def test_a_model_that_its_server_lists_is_there(asking: Asking) -> None:
+    assert asking.model.prove() == {"host": asking.line.server.host, "listed": "yes"}
+
+
+@contextmanager
+def answers(status: int) -> Iterator[OpenAIModel]:
+    """A model of a server that answers every question about models with a status."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *words: object) -> None:
+            """Not on stderr."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as listening:
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        line = Line(Server(f"http://127.0.0.1:{listening.server_port}/v1", "k" * 20, 5), lambda secs: True)
+        known = Known("gpt-5-mini", None, Tariff(None, known=False))
+        try:
+            with closing(line):
+                yield OpenAIModel(lambda: known, line, Purse(desk().ledger, Decimal(1)))
+        finally:
+            listening.shutdown()
+
+
+def test_a_server_that_lists_no_models_proves_nothing_and_is_no_fault() -> None:
+    with answers(404) as model:
+        assert model.prove()["listed"] == "no"
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_key_that_is_not_taken_is_a_matter_of_settings(status: int) -> None:
+    with answers(status) as model, pytest.raises(ConfigError, match="does not accept OPENAI_API_KEY"):
+        model.prove()
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_server_that_cannot_answer_now_is_an_outage(status: int) -> None:
+    with answers(status) as model, pytest.raises(UpstreamError, match="could not be asked about its models"):
+        model.prove()
+
+
+def test_a_server_that_is_not_there_is_an_outage(server: ResponsesServer) -> None:
+    made = Asking(server)
+    server.__exit__(None, None, None)
+    with closing(made.line), pytest.raises(UpstreamError, match="could not be asked about its models"):
+        made.model.prove()
