@@ -90,7 +90,7 @@ def test_money_is_a_plain_number_above_zero(text: str) -> None:
         ("MAX_LOSING_STREAK", "0", "a whole number from 1 to 100000"),
         ("MAX_REJECTED_STREAK", "0", "a whole number from 1 to 100000"),
         ("STREAK_COOLDOWN_SECS", "604801", "a whole number from 0 to 604800"),
-        ("MAX_DRAWDOWN_PCT", "100.1", "a plain number from 0 to 100"),
+        ("MAX_DRAWDOWN_PCT", "100.1", "a plain number above 0, at most 100"),
         ("MIN_CONFIDENCE", "1.01", "a plain number from 0 to 1"),
         ("CAP_IN_ALL_MODES", "maybe", "true or false"),
         ("DB_PATH", "", "a file's path"),

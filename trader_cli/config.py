@@ -207,8 +207,9 @@ class Settings(BaseModel):
     daily_loss_limit_usdt: MaybeAmount = _set(
         "Loss in one UTC day after which trading only sells, then stops; unset, half the cap where it is in force."
     )
-    max_drawdown_pct: Percent = _set(
-        "Fall from the highest equity, in percent, after which trading only sells, then stops.", Decimal(20)
+    max_drawdown_pct: Annotated[Decimal, _number("0", "100", above=True)] = _set(
+        "Fall from the highest equity, in percent of it or of the cap in force; then trading only sells, then stops.",
+        Decimal(20),
     )
     min_confidence: Annotated[float, _number("0", "1")] = _set(
         "Proposals to buy that are less sure than this are not carried out, 0 to 1.", 0.5

@@ -12,7 +12,7 @@ from typing import Any
 
 from trader_cli.config import Settings
 from trader_cli.core.decimals import ZERO, percent, text
-from trader_cli.core.errors import ConfigError, NotFoundError, UpstreamError
+from trader_cli.core.errors import BusyError, ConfigError, NotFoundError, UpstreamError
 from trader_cli.core.limits import margin_pct, smallest_cap
 from trader_cli.core.moments import Moment, iso, span_ms, span_text
 from trader_cli.core.ports import CandleSource, Clock, Exchange, Ids
@@ -101,10 +101,17 @@ def open_desk(settings: Settings, bench: Bench = Bench()) -> Iterator[Desk]:
     with ExitStack() as closing:
         ledger = rehearse(path, wall_now) if bench.dry_run else Ledger.open_writer(path, wall_now, bench.wait_secs)
         closing.callback(ledger.close)
+        signals = bench.signals or Signals()
+        live = live_exchange(settings, ledger, signals) if source is None else None
         with ledger.writing(bench.wait_secs):
+            if live is not None and not ledger.identity():  # a ledger is pinned to a market that there is
+                live.connect()
             deposit = settings.paper_balance_usdt if settings.mode == "paper" else None
             ledger.pin(new_ledger_id(), identity(settings, source), deposit, began(settings, source))
-        desk = _live_desk(settings, ledger, bench) if source is None else _desk(settings, ledger, source, bench)
+        if live is not None:
+            desk = _live_desk(settings, ledger, bench, live, signals)
+        else:
+            desk = _desk(settings, ledger, source or candle_source(settings), bench)
         closing.callback(desk.minds.leave)
         yield desk
 
@@ -299,10 +306,8 @@ def _desk(settings: Settings, ledger: Ledger, source: CandleSource, bench: Bench
     return _whole(settings, ledger, bench, around, source.timeframe_ms)
 
 
-def _live_desk(settings: Settings, ledger: Ledger, bench: Bench) -> Desk:
+def _live_desk(settings: Settings, ledger: Ledger, bench: Bench, asked: CcxtExchange, signals: Signals) -> Desk:
     """A desk on the system's time: paper at live prices, a testnet or real money; a dry run sends nothing there."""
-    signals = bench.signals or Signals()
-    asked = live_exchange(settings, ledger, signals)
     exchange: Exchange = asked
     if settings.mode == "paper":
         expected = costs(settings.paper_fee_pct, settings.paper_slippage_bps)
@@ -326,7 +331,9 @@ def live_exchange(settings: Settings, ledger: Ledger, signals: Signals) -> CcxtE
     )
 
     def told_to_wait(until: Moment, why: str) -> None:
-        with ledger.writing(), ledger.transaction() as tx:
+        if not ledger.ledger_id:  # nothing may be written before whose ledger it is
+            return
+        with suppress(BusyError), ledger.writing(), ledger.transaction() as tx:
             ledger.log_event(tx, "BAN", {"until": iso(until), "reason": f"{settings.exchange_id}: {why}"}, wall_now())
 
     around = Surroundings(wall_now, signals.wait, ledger.banned_until, told_to_wait)

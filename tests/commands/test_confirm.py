@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from pydantic import SecretStr
 
 from tests.desks import desk
 from tests.test_hostile import Say, refused, say
@@ -97,7 +98,8 @@ def globals_of(may_ask: bool = True, quiet: bool = False) -> Globals:
 
 
 def real(tmp_path: Path, **changes: Any) -> Settings:
-    return Settings(mode="real", db_path=tmp_path / "data" / "agent.db", **changes)
+    keys = {"exchange_api_key": SecretStr("k" * 20), "exchange_api_secret": SecretStr("s" * 20)}
+    return Settings(mode="real", db_path=tmp_path / "data" / "agent.db", **(keys | changes))
 
 
 def typed(monkeypatch: pytest.MonkeyPatch, words: str) -> Terminal:

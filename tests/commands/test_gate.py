@@ -74,7 +74,7 @@ CHOICES: dict[str, list[Any]] = {
     "streak_cooldown_secs": [0, 1, 604_800],
     "cooldown_secs": [0, 1, 604_800],
     "daily_loss_limit_usdt": [None, D("1e-8"), D(10) ** 12],
-    "max_drawdown_pct": [D(0), D("0.01"), D(100)],
+    "max_drawdown_pct": [D("0.01"), D(100)],
     "max_price_drift_pct": [D(0), D("0.5"), D(100)],
     "min_confidence": [0.0, 0.001, 1.0],
     "verdict_max_age_secs": [1, 86_400],

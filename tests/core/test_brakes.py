@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.desks import LIMITS
-from trader_cli.core.brakes import Kept, brake, fallen, in_a_row, lost_today
+from trader_cli.core.brakes import Kept, at_stake, brake, fallen, in_a_row, lost_today
 from trader_cli.schemas.book import Book, Snapshot
 from trader_cli.schemas.situation import History, TradingState
 
@@ -24,7 +24,7 @@ MINUTE = 60_000
 def braked(equity: str, kept: Kept = RUNNING, *, flat: bool = False, **limits: Any) -> list[str]:
     """The states that an equity leads to, on a day that began with 1000 after a peak of 1100."""
     taken = Snapshot(None, "t", 0, "X/Y", Book(D(1000), D(1000)), D(1), D(0), D(equity), D(1100), None, None)
-    asked = replace(LIMITS, **({"daily_loss": D(50), "max_drawdown_pct": D(20)} | limits))
+    asked = replace(LIMITS, **({"daily_loss": D(50), "max_drawdown_pct": D(20), "deposit_cap": None} | limits))
     return [step.to.name for step in brake(kept, asked, History(0, None, D(1000), D(1100)), taken, flat)]
 
 
@@ -62,11 +62,17 @@ def test_what_a_person_set_is_left_alone(state: TradingState) -> None:
 
 def test_the_reason_names_the_limit_and_what_was_found_and_a_halt_keeps_it() -> None:
     taken = Snapshot(None, "t", 0, "X/Y", Book(D(1000), D(1000)), D(1), D(0), D(940), D(1100), None, None)
-    asked = replace(LIMITS, daily_loss=D(50))
+    asked = replace(LIMITS, daily_loss=D(50), deposit_cap=None)
     first, second = brake(RUNNING, asked, History(0, None, None, None), taken, flat=True)
     assert first.reason == "daily_loss: 60 lost since the day began, the limit is 50"
     assert second.reason == f"nothing left to sell after {first.reason}"
-    (fell,) = brake(RUNNING, replace(LIMITS, max_drawdown_pct=D(10)), History(0, None, None, None), taken, flat=False)
+    (fell,) = brake(
+        RUNNING,
+        replace(LIMITS, max_drawdown_pct=D(10), deposit_cap=None),
+        History(0, None, None, None),
+        taken,
+        flat=False,
+    )
     assert fell.reason == "drawdown: equity fell 160 from its peak, the limit is 10 % of 1100"
 
 
@@ -99,3 +105,24 @@ def test_whatever_the_times_a_streak_is_no_longer_than_they_are(times: list[int]
     count = in_a_row(times, most, rest_ms)
     assert min(len(times), 1) <= count <= len(times)
     assert count == len(times) or len(times) > most
+
+
+@pytest.mark.parametrize(
+    ("cap", "peak", "stake"),
+    [(None, "1000", "1000"), ("5", "1000", "5"), ("5", "1002", "7"), ("5", "990", "5"), ("5000", "1000", "1000")],
+)
+def test_a_drawdown_is_a_share_of_what_may_be_lost(cap: str | None, peak: str, stake: str) -> None:
+    limits = replace(LIMITS, deposit_cap=None if cap is None else D(cap))
+    assert at_stake(limits, Book(deposits=D(1000), quote=D(1000)), D(peak)) == D(stake)
+    assert at_stake(replace(limits, edition=1), Book(deposits=D(1000)), D(peak)) == D(peak)
+
+
+@pytest.mark.parametrize(("equity", "states"), [("999.01", []), ("999", ["REDUCE"])])
+def test_on_an_account_that_holds_more_than_the_cap_a_fifth_of_the_cap_is_enough(
+    equity: str, states: list[str]
+) -> None:
+    limits = replace(LIMITS, deposit_cap=D(5), daily_loss=None, max_drawdown_pct=D(20))
+    book = Book(deposits=D(1000), quote=D(995), base=D("0.0001"), cost=D(5))
+    taken = Snapshot(None, None, 0, "BTC/USDT", book, D(1), D(0), D(equity), D(1000), None, None)
+    steps = brake(RUNNING, limits, History(0, None, D(1000), D(1000)), taken, flat=False)
+    assert [step.to.name for step in steps] == states

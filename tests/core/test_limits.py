@@ -86,6 +86,9 @@ HELD = Book(deposits=D(1000), quote=D(900), base=D("0.002"), cost=D(100))
 FLAT = Book(deposits=D(1000), quote=D(1000))
 
 
+NO_CAP: dict[str, Any] = {"deposit_cap": None}
+
+
 def case(action: str = "BUY", qty: str = "0.001", **changes: Any) -> Case:
     """A case that the law lets through whole; `changes` name a field of any record that makes it up."""
 
@@ -196,7 +199,7 @@ GATES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
         {"daily_loss": D(10), "day_equity": D("1009.99")},
         {"daily_loss": D(10), "day_equity": D(1010)},
     ),
-    ("drawdown", "BUY", {"peak_equity": D("1249.99")}, {"peak_equity": D(1250)}),
+    ("drawdown", "BUY", {"peak_equity": D("1249.99"), **NO_CAP}, {"peak_equity": D(1250), **NO_CAP}),
     (
         "orders_per_hour",
         "BUY",
@@ -379,7 +382,7 @@ def test_the_cap_counts_what_the_position_has_cost() -> None:
 
 def test_the_cap_counts_net_cash_in_where_losses_made_it_larger_than_the_cost() -> None:
     book = Book(deposits=D(1000), quote=D(930), base=D("0.001"), cost=D(50), realized=D(-20))
-    law = review(case("BUY", "0.001", deposit_cap=D(100), book=book))
+    law = review(case("BUY", "0.001", deposit_cap=D(100), book=book, max_drawdown_pct=D(100)))
     assert ruling(law, "deposit_cap").value == "70 used + 50.3127625 asked"
     assert law.allowed == D("0.00059")
 
@@ -452,7 +455,13 @@ def test_an_order_of_nothing_is_too_small_even_where_nothing_is_the_least(action
 
 @pytest.mark.parametrize(("action", "least"), [("BUY", "0.002"), ("SELL", "0.001")])
 def test_the_least_quantity_binds_by_itself(action: str, least: str) -> None:
-    market = {"min_qty": D("0.001"), "min_notional": ZERO, "step": D("0.001"), "book": replace(HELD, base=ZERO)}
+    market = {
+        "min_qty": D("0.001"),
+        "min_notional": ZERO,
+        "step": D("0.001"),
+        "book": replace(HELD, base=ZERO),
+        **NO_CAP,
+    }
     if action == "SELL":
         market["book"] = HELD
     assert review(case(action, least, **market)).allowed == D(least)

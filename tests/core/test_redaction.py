@@ -172,3 +172,10 @@ def test_a_megabyte_of_bait_takes_no_time(words: str) -> None:
     began = time.perf_counter()
     redact(words)
     assert time.perf_counter() - began < 3
+
+
+@pytest.mark.parametrize("sign", ["signature=", "signature%3D"])
+def test_a_signature_in_an_address_is_no_secret_that_is_kept_and_is_taken_out_all_the_same(sign: str) -> None:
+    said = f"GET https://api.example/api/v3/account?timestamp=1&{sign}{'0a' * 32} refused"
+    assert redact(said) == f"GET https://api.example/api/v3/account?timestamp=1&{sign}[redacted] refused"
+    assert redact("the signature of the contract = fine") == "the signature of the contract = fine"

@@ -103,7 +103,12 @@ def test_money_that_came_or_went_elsewhere_stops_trading_until_somebody_accepts_
         at.cycle()
         at.server.deposit(asset, Decimal(amount))
         assert_only_observes(at)
+        how = f"the account holds {amount.lstrip('-')} {asset} {'less' if '-' in amount else 'more'} than"
+        assert json.loads(at.trader("status", "--json").stdout)["account_differs"].startswith(how)
+        assert f"ACCOUNT DIFFERS: {how}" in at.trader("status").stdout
+        assert "ACCOUNT DIFFERS" in at.trader("status", "--short").stdout
         at.trader("recover", "--accept-balances", "--reason", "it was I")
+        assert json.loads(at.trader("status", "--json").stdout)["account_differs"] is None
         at.assert_books_agree()
         at.assert_it_goes_on()
 

@@ -241,6 +241,53 @@ def test_an_order_that_was_refused_and_is_shown_as_executed_stops_trading() -> N
     assert "order t1-1 was refused, and the exchange shows that it was executed" in str(came.plan.cause)
 
 
+def given_up(scene: Scene) -> None:
+    """An order that was sent, and that the exchange then does not know for good."""
+    scene.exchange.manners = [breaks(TimeoutError())]
+    scene.exchange.found = lambda intent: Absent(final=True, evidence="nowhere")
+    scene.script()
+    came = cycle(scene.desk)
+    assert came.execution.order is not None
+    assert came.execution.order.state is OrderState.ABANDONED
+
+
+def test_an_order_that_was_given_up_and_turns_up_days_later_is_booked_when_a_list_shows_it() -> None:
+    scene = account()
+    given_up(scene)
+    scene.clock.advance(3 * LATE_MS)
+    scene.exchange.listed = [sighting(scene, "t1-1")]
+    scene.exchange.found = lambda intent: report(intent, number=4)
+    assert [order.state for order in startup(scene.desk)] == [OrderState.FILLED]
+    assert scene.rows("trades") == 1
+    assert scene.problems() == []
+
+
+def test_an_order_that_was_given_up_and_is_open_after_all_blocks_new_ones_until_it_is_settled() -> None:
+    scene = account()
+    given_up(scene)
+    scene.clock.advance(SCAN_MS)
+    scene.exchange.found = lambda intent: replace(report(intent, D("0.0004")), state=OrderState.OPEN)
+    came = cycle(scene.desk)
+    assert [order.state for order in scene.ledger.open_orders()] == [OrderState.OPEN]
+    assert (came.plan.payload.mode, scene.exchange.sends) == ("OBSERVE", {"t1-1": 1})
+    assert scene.problems() == []
+    scene.exchange.found = lambda intent: report(intent, number=4)
+    assert [order.state for order in recover(scene.desk)] == [OrderState.FILLED]
+    assert scene.problems() == []
+
+
+def test_an_order_that_was_given_up_and_is_shown_as_refused_stays_given_up() -> None:
+    scene = account()
+    given_up(scene)
+    scene.clock.advance(SCAN_MS)
+    scene.exchange.found = lambda intent: Report(
+        intent.client_order_id, None, intent.side, OrderState.REJECTED, D(0), code="-2010", message="no"
+    )
+    assert startup(scene.desk) == []
+    assert scene.ledger.open_orders() == ()
+    assert scene.problems() == []
+
+
 @pytest.mark.parametrize("late", [0, LATE_MS - SCAN_MS])
 def test_an_order_that_was_given_up_and_turns_up_within_a_day_is_booked(late: int) -> None:
     scene = account()
@@ -308,6 +355,27 @@ def test_a_testnet_that_knows_our_last_order_was_not_wiped() -> None:
     scene.exchange.held = Balances(D(0), D(500))
     came = cycle(scene.desk)
     assert (came.plan.payload.mode, scene.ledger.epoch()) == ("OBSERVE", 1)
+
+
+def test_a_testnet_whose_first_order_may_still_turn_up_is_not_taken_for_wiped() -> None:
+    scene = account()
+    scene.exchange.may_be_wiped = True
+    given_up(scene)
+    scene.clock.advance(FIVE)
+    scene.exchange.held = Balances(D("0.000999"), D(950))
+    came = cycle(scene.desk)
+    assert (came.plan.payload.mode, scene.ledger.epoch()) == ("OBSERVE", 1)
+
+
+def test_a_cycle_that_begins_an_epoch_says_so() -> None:
+    scene = account()
+    scene.exchange.may_be_wiped = True
+    scene.traded()
+    scene.exchange.truth.clear()
+    scene.exchange.submitted.clear()
+    scene.exchange.held = Balances(D(0), D(500))
+    (words,) = scene.traded().changes
+    assert words.startswith("epoch 2 of the account began with 500 as deposit: ")
 
 
 # Orders the exchange still holds.

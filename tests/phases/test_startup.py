@@ -111,16 +111,21 @@ def test_with_a_part_of_the_exchange_down_a_later_cycle_observes_and_says_what_i
     assert scene.problems() == []
 
 
-def test_an_unsettled_order_is_asked_about_before_anything_else() -> None:
+def test_an_unsettled_order_is_asked_about_once_it_is_known_whose_account_answers() -> None:
     scene = account()
     scene.exchange.manners = [breaks(TimeoutError())]
     scene.exchange.down = {"find"}
     scene.traded()
     scene.exchange.down = set()
+    scene.exchange.key, scene.exchange.evidence = "another", {"account": "b2", "trade": "yes", "withdraw": "no"}
+    with pytest.raises(ConfigError, match="another account"):
+        startup(scene.desk)
+    assert [order.state for order in scene.ledger.open_orders()] == [OrderState.UNKNOWN]
+    scene.exchange.evidence = {"account": "a1", "trade": "yes", "withdraw": "no"}
     seen: list[str] = []
     scene.exchange.watch = seen.append
     startup(scene.desk)
-    assert [one for one in seen if one != "market"][:2] == ["find", "connect"]
+    assert [one for one in seen if one != "market"][:3] == ["connect", "prove", "find"]
     assert scene.column("SELECT state FROM order_events ORDER BY id")[-1] == OrderState.ABANDONED
 
 

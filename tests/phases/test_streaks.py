@@ -118,3 +118,16 @@ def test_ledgers_on_which_every_limit_of_this_kind_bound_pass_every_check(tmp_pa
     sides = dict(rows(path, "SELECT side, count(*) FROM orders GROUP BY side"))
     assert 2 * sides["BUY"] < sides["SELL"] + 5  # one purchase an hour of the score's four, and both its sales
     assert failed(path) == {}
+
+
+def test_a_cycle_in_which_the_law_slows_trading_down_says_so_and_how_to_go_on() -> None:
+    scene = desk()
+    scene.limit(max_drawdown_pct=D(1), deposit_cap=None)
+    scene.traded(proposal_words("BUY", "0.01"))
+    scene.exchange.price = D(45_000)
+    came = scene.traded(proposal_words("HOLD", "0"))
+    assert came.state is TradingState.REDUCE
+    (words,) = came.changes
+    assert words.startswith("trading is REDUCE now, only sales: drawdown: equity fell ")
+    assert words.endswith('Start again: trader resume --reason "..."')
+    assert scene.traded(proposal_words("HOLD", "0")).changes == ()

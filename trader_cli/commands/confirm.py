@@ -21,7 +21,7 @@ from trader_cli.core.errors import ConfigError, NotFoundError, RefusedError
 from trader_cli.phases.desk import Desk
 from trader_cli.schemas.situation import TradingState
 from trader_cli.tools.clock import Signals
-from trader_cli.wiring import live_exchange, open_reader, operator_stop
+from trader_cli.wiring import check_settings, live_exchange, open_reader, operator_stop
 
 ConfirmReal = Annotated[
     str | None,
@@ -45,10 +45,11 @@ class Confirmed:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What only the network knows, in words."""
+    """What only the network knows, in words, and the trading state that the ledger keeps."""
 
     keys: str = NOT_CHECKED
     open_orders: str = NOT_CHECKED
+    state: TradingState = TradingState.RUN
 
 
 def confirm(g: Globals, settings: Settings, given: str | None, dry_run: bool) -> Confirmed | None:
@@ -58,8 +59,8 @@ def confirm(g: Globals, settings: Settings, given: str | None, dry_run: bool) ->
     """
     if settings.mode != "real" or dry_run:
         return None
-    if (path := exposed_file(g)) is not None:
-        raise ConfigError(f'"{path}" holds a key and others may read it', f"Close it: chmod 600 {path}")
+    refuse_exposed(g, settings)
+    check_settings(settings)
     checked = _checked(settings)
     cap = settings.deposit_cap_usdt
     said, how = given, "option"
@@ -78,6 +79,12 @@ def confirm(g: Globals, settings: Settings, given: str | None, dry_run: bool) ->
     return Confirmed(cap, how)
 
 
+def refuse_exposed(g: Globals, settings: Settings) -> None:
+    """Raise ConfigError where real money's keys lie in a file that others may read."""
+    if settings.mode == "real" and (path := exposed_file(g)) is not None:
+        raise ConfigError(f'"{path}" holds a key and others may read it', f"Close it: chmod 600 {path}")
+
+
 def exposed_file(g: Globals) -> Path | None:
     """The settings file, if there is a secret in it and others than its owner may read it."""
     path, loaded = g.settings_file(), g.loaded()
@@ -90,13 +97,14 @@ def _checked(settings: Settings) -> Checked:
     """What the ledger knows of the network from an earlier start, without asking anybody."""
     try:
         with open_reader(settings) as ledger:
+            state, _ = ledger.trading_state()
             waiting = [order.intent.client_order_id for order in ledger.open_orders()]
             known = ledger.proof("key", live_exchange(settings, ledger, Signals()).fingerprint or "")
     except NotFoundError:
         return Checked()
     said = known[1] if known else None
     keys = NOT_CHECKED if said is None else f"trade {said['trade']}, withdraw {said['withdraw']}"
-    return Checked(keys, ", ".join(waiting) or "none")
+    return Checked(keys, ", ".join(waiting) or "none", state)
 
 
 def note(desk: Desk, confirmed: Confirmed | None) -> None:
@@ -111,7 +119,7 @@ def note(desk: Desk, confirmed: Confirmed | None) -> None:
 def banner(settings: Settings, checked: Checked) -> str:
     """What is at stake, on two lines."""
     quote = settings.symbol.partition("/")[2]
-    state, _ = operator_stop(settings).state()
+    state = max(operator_stop(settings).state()[0], checked.state)
     switch = {TradingState.RUN: "off", TradingState.REDUCE: "on, only sales"}.get(state, "on, nothing is traded")
     return (
         f"REAL MONEY on {settings.exchange_id} {settings.symbol}. "

@@ -11,7 +11,7 @@ from trader_cli.commands.desks import finish, opening, order_code, signals
 from trader_cli.commands.options import DryRun, Globals, command
 from trader_cli.core.errors import ExitCode, NotFoundError
 from trader_cli.core.moments import Moment, iso
-from trader_cli.phases.cycle import MEND_MODELS, due_at
+from trader_cli.phases.cycle import MEND_ACCOUNT, MEND_MODELS, account_trouble, due_at
 from trader_cli.phases.cycle import cycle as run_cycle
 from trader_cli.schemas.cycle import Cycle
 from trader_cli.schemas.order import OrderState
@@ -62,6 +62,10 @@ def cycle(
 def cycle_code(g: Globals, came: Cycle) -> ExitCode:
     """10 when this cycle's order is unknown or an older one needs a human, 3 when settings keep a model from
     answering, 5 when the exchange or a model was out of reach."""
+    for said in came.changes:
+        g.out.warn(said)
+    if (words := account_trouble(came.plan)) is not None:
+        g.out.warn(f"{words}: nothing is traded until that is settled. If you know why: {MEND_ACCOUNT}")
     human = next((order for order in came.unsettled if order.state is OrderState.NEEDS_HUMAN), None)
     code = order_code(g, came.execution.order or human)
     if code is ExitCode.OK and came.misconfigured is not None:

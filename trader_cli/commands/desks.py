@@ -10,9 +10,10 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+from trader_cli.commands.confirm import refuse_exposed
 from trader_cli.commands.options import Globals
 from trader_cli.core.decimals import ZERO, text
-from trader_cli.core.errors import ExitCode, NotFoundError, OrderUnknownError, UpstreamError, UsageError
+from trader_cli.core.errors import ConfigError, ExitCode, NotFoundError, OrderUnknownError, UpstreamError, UsageError
 from trader_cli.core.moments import iso
 from trader_cli.phases.cycle import MEND_MODELS
 from trader_cli.phases.desk import Desk
@@ -42,6 +43,7 @@ def step_desk(g: Globals, dry_run: bool, creates: bool = False, shows: bool = Fa
     A step that `creates` can do without the exchange: it records what is missing. With `shows`, no model is asked and
     nothing is written: the minds keep the request that would be sent.
     """
+    refuse_exposed(g, g.settings())
     bench = Bench(dry_run=dry_run or shows, creates=creates, signals=signals(g), shows=shows)
     with at_desk(g.settings(), bench) as desk:
         missing = None
@@ -239,10 +241,10 @@ def _of_agent(desk: Desk, row_id: int, agent: Agent) -> Decision[Any]:
 
 @contextmanager
 def unknown_first(desk: Desk) -> Iterator[None]:
-    """An exchange out of reach is the lesser news where an order of ours may be out there: OrderUnknownError then."""
+    """Out of reach, or a key refused, is the lesser news while an order is unknown: OrderUnknownError then."""
     try:
         yield
-    except UpstreamError as error:
+    except (ConfigError, UpstreamError) as error:
         for order in unsettled(desk):
             worse = unknown(order)
             raise OrderUnknownError(f"{worse.message}; {error.message}", worse.hint) from error

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
 
 from trader_cli.commands.desks import finish, order_code, refuse_while_unknown, signals, unknown_first
 from trader_cli.commands.options import DryRun, Globals, command
-from trader_cli.core.errors import ExitCode, UpstreamError, UsageError
+from trader_cli.core.errors import ConfigError, ExitCode, UpstreamError, UsageError
 from trader_cli.phases.account import accept_balances as accept
 from trader_cli.phases.by_hand import order_named, settle_filled, settle_not_placed
 from trader_cli.phases.desk import Desk
-from trader_cli.phases.recover import recover as ask_about
 from trader_cli.phases.startup import startup
 from trader_cli.schemas.order import SETTLED, Order
 from trader_cli.views.flatten import acceptance_document, acceptance_lines
@@ -103,20 +101,29 @@ def _settled(desk: Desk, settle: tuple[str, str], reason: str, force: bool) -> l
     """The order that was named, settled: by what is proved by now, else by hand."""
     name, word = settle
     order = order_named(desk, name)
-    with suppress(UpstreamError):  # who settles by hand may have to do so without the exchange
-        for asked in ask_about(desk):
+    unasked = None
+    try:
+        for asked in startup(desk):
             if asked.intent.client_order_id == order.intent.client_order_id:
                 order = asked
+    except (ConfigError, UpstreamError) as error:  # who settles by hand may have to do so without the exchange
+        if word == "filled":
+            raise
+        if not force:
+            raise type(error)(
+                error.message, "Try again later; if you know that it was not taken: add --force"
+            ) from error
+        unasked = error.message
     if order.state in SETTLED:
         return [order]
     if word == "filled":
         return [settle_filled(desk, order, reason)]
-    return [settle_not_placed(desk, order, reason, force)]
+    return [settle_not_placed(desk, order, reason, force, unasked)]
 
 
 def _accept(g: Globals, desk: Desk, reason: str, dry_run: bool) -> ExitCode:
     """What the account holds now is right, an operator says: what is missing left our book, what is more is foreign."""
-    ask_about(desk)
+    startup(desk)
     refuse_while_unknown(desk)  # its fill would be booked a second time
     taken = accept(desk, reason)
     g.out.record(

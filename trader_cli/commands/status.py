@@ -9,7 +9,7 @@ import typer
 from trader_cli.commands.options import Globals, command
 from trader_cli.core.limits import in_force
 from trader_cli.core.moments import iso
-from trader_cli.phases.cycle import due_at
+from trader_cli.phases.cycle import account_trouble, due_at
 from trader_cli.phases.record import FAILING
 from trader_cli.tools.clock import wall_now
 from trader_cli.tools.queries import cycle_count
@@ -35,8 +35,10 @@ def status(g: Globals, short: Short = False) -> None:
         waiting = ledger.open_orders()
         count = cycle_count(ledger)
         failing, failure = ledger.failing()
+        accepted = ledger.last_event("ACCEPTED")
         now = wall_now()
         spent = ledger.spent_on(now)
+    differs = None if plan is None or (accepted and accepted[0] >= plan.at) else account_trouble(plan)
     document = {
         "schema": "trader.status/1",
         "ledger": str(settings.db_path),
@@ -52,6 +54,7 @@ def status(g: Globals, short: Short = False) -> None:
         "next_due_wall_at": None if due is None else iso(due),
         "next_due_secs": None if due is None else (due - now) // 1000,
         "is_due": due is None or now >= due,
+        "account_differs": differs,
         "models_failing_cycles": failing,
         "models_failing": failing >= FAILING,
         "models_failure": failure,

@@ -102,9 +102,9 @@ def _flatten(g: Globals, settings: Settings, reason: str, given: str | None, dry
             return None
         with _patient_desk(g, settings, Bench(dry_run=dry_run, signals=signals(g))) as desk:
             return _sell(desk, confirmed, reason)
-    except TraderError:
+    except (TraderError, KeyboardInterrupt, typer.Abort):
         if not dry_run:
-            g.out.warn(f"Trading is stopped and stays so. Not everything was sold{_position(settings)}.")
+            g.out.warn(f"Trading is stopped and stays so. {_position(settings)}")
         raise
 
 
@@ -127,13 +127,17 @@ def _patient_desk(g: Globals, settings: Settings, bench: Bench) -> Iterator[Desk
 
 
 def _position(settings: Settings) -> str:
-    """What the last snapshot says is held, in words; nothing where that cannot be read."""
+    """What was not sold, as far as the last snapshot tells."""
     try:
         with open_reader(settings) as ledger:
             held = ledger.last_snapshot()
     except TraderError:
-        return ""
-    return "" if held is None else f": {held.book.base:f} {held.symbol.partition('/')[0]} as of {iso(held.at)}"
+        held = None
+    if held is None:
+        return "Nothing was sold."
+    if not held.book.base:
+        return f"Nothing was held as of {iso(held.at)}."
+    return f"Not everything was sold: {held.book.base:f} {held.symbol.partition('/')[0]} as of {iso(held.at)}."
 
 
 def _flatten_code(g: Globals, came: Flattened) -> ExitCode:

@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from trader_cli.core.decimals import ZERO, brief, percent, sub
+from trader_cli.core.decimals import ZERO, add, brief, percent, sub
 from trader_cli.schemas.book import Book, Snapshot
 from trader_cli.schemas.situation import History, Limits, TradingState
+
+SECOND = 2
+"""The edition since which there are these rules, and since which the worst price adds up all that may be added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +55,10 @@ def _reached(limits: Limits, history: History, taken: Snapshot) -> str | None:
     lost = lost_today(history, taken.book, taken.equity)
     if limits.daily_loss is not None and lost >= limits.daily_loss:
         return f"daily_loss: {brief(lost)} lost since the day began, the limit is {brief(limits.daily_loss)}"
-    fall, reached = fallen(taken.peak, taken.equity, limits.max_drawdown_pct)
+    stake = at_stake(limits, taken.book, taken.peak)
+    fall, reached = fallen(taken.peak, taken.equity, percent(stake, limits.max_drawdown_pct))
     if reached:
-        of = f"{brief(limits.max_drawdown_pct)} % of {brief(taken.peak)}"
+        of = f"{brief(limits.max_drawdown_pct)} % of {brief(stake)}"
         return f"drawdown: equity fell {brief(fall)} from its peak, the limit is {of}"
     return None
 
@@ -65,10 +69,20 @@ def lost_today(history: History, book: Book, equity: Decimal) -> Decimal:
     return max(ZERO, sub(opened, equity))
 
 
-def fallen(peak: Decimal, equity: Decimal, limit_pct: Decimal) -> tuple[Decimal, bool]:
-    """How far `equity` lies below its peak, in quote, and whether that is `limit_pct` of it or more."""
+def at_stake(limits: Limits, book: Book, peak: Decimal) -> Decimal:
+    """What a drawdown is a share of, in quote: the peak; where a cap is in force no more than it and what was gained.
+
+    An account may hold a thousand where five may be traded: a fifth of the thousand could never be lost.
+    """
+    if limits.deposit_cap is None or limits.edition < SECOND:
+        return peak
+    return min(peak, add(limits.deposit_cap, max(ZERO, sub(peak, book.deposits))))
+
+
+def fallen(peak: Decimal, equity: Decimal, most: Decimal) -> tuple[Decimal, bool]:
+    """How far `equity` lies below its peak, in quote, and whether that is `most` or more."""
     fall = max(ZERO, sub(peak, equity))
-    return fall, peak > ZERO and fall >= percent(peak, limit_pct)
+    return fall, peak > ZERO and fall >= most
 
 
 def in_a_row(times: Sequence[int], most: int, rest_ms: int) -> int:

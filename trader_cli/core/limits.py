@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from trader_cli.core import accounting
-from trader_cli.core.brakes import fallen, in_a_row, lost_today
+from trader_cli.core.brakes import SECOND, at_stake, fallen, in_a_row, lost_today
 from trader_cli.core.decimals import MONEY, ZERO, add, brief, ceil_to, floor_to, mul, percent, round_up, sub
 from trader_cli.schemas.decision import Review, Ruling
 from trader_cli.schemas.market import Costs, Market
@@ -295,8 +295,9 @@ def _drawdown(case: Case) -> Ruling:
     limit_pct = case.situation.limits.max_drawdown_pct
     peak = case.situation.history.peak_equity
     peak = case.situation.book.deposits if peak is None else peak
-    fall, reached = fallen(peak, _equity(case), limit_pct)
-    return _gate(case, "drawdown", not reached, f"below {brief(limit_pct)} % of {brief(peak)}", brief(fall))
+    stake = at_stake(case.situation.limits, case.situation.book, peak)
+    fall, reached = fallen(peak, _equity(case), percent(stake, limit_pct))
+    return _gate(case, "drawdown", not reached, f"below {brief(limit_pct)} % of {brief(stake)}", brief(fall))
 
 
 def _equity(case: Case) -> Decimal:
@@ -412,6 +413,4 @@ RULES: tuple[Rule, ...] = (
 LAW = Law(RULES, _minimum)
 """The law that is in force."""
 
-SECOND = 2
-"""The edition since which there are these rules, and since which the worst price adds up all that may be added."""
 SINCE_SECOND = frozenset({"orders_per_hour", "streak"})

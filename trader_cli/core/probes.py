@@ -11,6 +11,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from trader_cli.core.brakes import at_stake
 from trader_cli.core.decimals import MONEY, ZERO, add, ceil_to, floor_to, mul, percent, sub
 from trader_cli.core.limits import FINEST, LAW, Case, Law, reserve, review, smallest_qty
 from trader_cli.schemas.book import Book
@@ -261,8 +262,12 @@ def _daily_loss(case: Case) -> Iterator[Probe]:
 def _drawdown(case: Case) -> Iterator[Probe]:
     pct = case.situation.limits.max_drawdown_pct
     made = _lately(case, peak_equity=PRICE)
-    edge = sub(PRICE, percent(PRICE, pct))
-    yield Probe(_worth(made, add(edge, CENT)) if pct else None, _worth(made, edge))
+    edge = sub(PRICE, percent(at_stake(case.situation.limits, Book(deposits=PRICE), PRICE), pct))
+
+    def fell_to(equity: Decimal) -> Case:
+        return _where(made, book=Book(deposits=PRICE, quote=equity, realized=sub(equity, PRICE)))
+
+    yield Probe(fell_to(add(edge, CENT)) if pct else None, fell_to(edge))
 
 
 # --- sizes -----------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from trader_cli.phases.desk import Desk, estranged
 from trader_cli.phases.recover import resolve
 from trader_cli.schemas.book import Acceptance, Balances
 from trader_cli.schemas.market import Observation
-from trader_cli.schemas.order import Absent, Intent, OrderState, Sighting
+from trader_cli.schemas.order import Absent, Intent, Order, OrderState, Sighting
 
 SCAN_MS = 3_600_000
 """How often all orders of the account are looked through."""
@@ -57,7 +57,8 @@ def looked_closer(desk: Desk, seen: Observation) -> bool:
         scan(desk)
     if not _wiped(desk):
         return looked
-    open_epoch(desk, "the exchange does not know our last order any more: it was wiped")
+    knows = "does not know our last order any more" if desk.ledger.last_executed() else "shows no order at all"
+    open_epoch(desk, f"the account is not as the book says, and the testnet {knows}: it was wiped")
     return True
 
 
@@ -69,7 +70,8 @@ def _wiped(desk: Desk, wait: bool = False) -> bool:
     if not desk.exchange.may_be_wiped:
         return False
     if (last := desk.ledger.last_executed()) is None:
-        return not desk.ledger.open_orders() and not desk.ledger.strangers()
+        lately = desk.ledger.abandoned_since(desk.clock.now() - LATE_MS)  # one of them may still turn up
+        return not (lately or desk.ledger.open_orders() or desk.ledger.strangers())
     found = desk.exchange.find(last.intent)
     if isinstance(found, Absent) and not found.final and wait:
         raise UpstreamError(
@@ -85,28 +87,30 @@ def scan_due(desk: Desk, every_ms: int = SCAN_MS) -> bool:
     return last is None or not 0 <= desk.clock.now() - last < every_ms
 
 
-def scan(desk: Desk) -> None:
+def scan(desk: Desk) -> list[Order]:
     """Look through every order of the account: adopt our own that the ledger lost, note those of others.
 
-    An order of ours that was given up and was executed after all is booked.
+    An order of ours that was given up and was executed after all is booked. Returns those adopted or booked.
     """
     now = desk.clock.now()
     began, last = desk.ledger.epoch_began() or now, desk.ledger.scanned_to()
     since = began if last is None else max(began, min(last, now) - OVERLAP_MS)
     sightings = desk.exchange.orders(since, now)
+    noted, found = set(desk.ledger.strangers()), []
     for one in sightings:
         if one.client_order_id.startswith(OURS):
-            _own(desk, one)
+            found += _own(desk, one, noted)
         else:
-            _foreign(desk, one)
-    for order in desk.ledger.abandoned_since(now - LATE_MS):
-        resolve(desk, order)
+            _trouble(desk, one, f"order {one.exchange_order_id} on this account is not of this ledger", noted)
+    late = [resolve(desk, order) for order in desk.ledger.abandoned_since(now - LATE_MS)]
+    found += [order for order in late if order.state is not OrderState.ABANDONED]
     with desk.ledger.transaction() as tx:
         content = {"since": iso(since), "until": iso(now), "orders": len(sightings)}
         desk.ledger.log_event(tx, "SCAN", content, now)
+    return found
 
 
-def _own(desk: Desk, one: Sighting) -> None:
+def _own(desk: Desk, one: Sighting, noted: set[str]) -> list[Order]:
     """An order with an id of ours: known and settled alike, or a contradiction, or one that the ledger lost."""
     known = desk.ledger.order(one.client_order_id)
     if known is None:
@@ -126,20 +130,20 @@ def _own(desk: Desk, one: Sighting) -> None:
             order = desk.ledger.adopt(tx, intent, {"by": "scan", "message": "the exchange has it, this ledger had not"})
             reason = f"order {one.client_order_id} of ours was not in this ledger (restored from a backup?): adopted"
             desk.ledger.log_event(tx, "ERROR", {"code": "RECOVERED_ORDER", "reason": reason}, desk.clock.now())
-        resolve(desk, order)
-    elif known.state is OrderState.REJECTED and one.executed_qty > ZERO:
-        _trouble(desk, one, f"order {one.client_order_id} was refused, and the exchange shows that it was executed")
+        return [resolve(desk, order)]
+    if known.state is OrderState.ABANDONED and one.executed_qty > ZERO:  # however late it turned up
+        return [resolve(desk, known)]
+    if known.state is OrderState.REJECTED and one.executed_qty > ZERO:
+        words = f"order {one.client_order_id} was refused, and the exchange shows that it was executed"
+        _trouble(desk, one, words, noted)
+    return []
 
 
-def _foreign(desk: Desk, one: Sighting) -> None:
-    if one.exchange_order_id not in desk.ledger.strangers():
-        _trouble(desk, one, f"order {one.exchange_order_id} on this account is not of this ledger")
-
-
-def _trouble(desk: Desk, one: Sighting, reason: str) -> None:
+def _trouble(desk: Desk, one: Sighting, reason: str, noted: set[str]) -> None:
     """An EXTERNAL event, once for each order; until somebody accepts it, cycles only observe."""
-    if one.exchange_order_id in desk.ledger.strangers():
+    if one.exchange_order_id in noted:
         return
+    noted.add(one.exchange_order_id)
     content = {
         "exchange_order_id": one.exchange_order_id,
         "client_order_id": one.client_order_id,
@@ -170,7 +174,7 @@ def accept_balances(desk: Desk, reason: str) -> Acceptance:
     book = desk.ledger.book(market.base, market.quote)
     if _wiped(desk, wait=True):
         open_epoch(desk, reason)
-        return Acceptance(Balances(held.base, ZERO), Balances(book.base, book.quote))
+        return Acceptance(Balances(held.base, ZERO), Balances(book.base, book.quote), desk.ledger.epoch())
     with desk.ledger.transaction() as tx:
         beyond = Balances(sub(held.base, book.base), sub(held.quote, book.quote))
         accepted = Acceptance(

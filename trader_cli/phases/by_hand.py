@@ -64,12 +64,15 @@ def settle_filled(desk: Desk, order: Order, reason: str) -> Order:
     return _settle(desk, order, Outcome(report.state, report, _evidence(reason, _words(shown))))
 
 
-def settle_not_placed(desk: Desk, order: Order, reason: str, force: bool) -> Order:
+def settle_not_placed(desk: Desk, order: Order, reason: str, force: bool, unasked: str | None = None) -> Order:
     """Give an order up as never taken, unless the exchange shows it executed or open.
 
-    `force` for an exchange that cannot be asked, or that shows nothing clear. Raises UpstreamError, DiffersError.
+    `force` for an exchange that cannot be asked, or that shows nothing clear; `unasked` says why it may not be asked at
+    all. Raises UpstreamError, DiffersError.
     """
     intent = order.intent
+    if unasked is not None and force:
+        return _give_up(desk, order, _evidence(reason, f"not verified: {storable(unasked)}"[:300]))
     try:
         shown = desk.exchange.find(intent)
     except UpstreamError as error:

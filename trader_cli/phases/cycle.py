@@ -24,7 +24,11 @@ from trader_cli.phases.propose import propose
 from trader_cli.phases.snapshot import snapshot
 from trader_cli.phases.startup import startup
 from trader_cli.schemas.cycle import Cycle, Execution
+from trader_cli.schemas.decision import Decision
+from trader_cli.schemas.market import ACCOUNT
 from trader_cli.schemas.order import SETTLED, OrderState
+from trader_cli.schemas.planner import Plan
+from trader_cli.schemas.situation import TradingState
 from trader_cli.tools.ledger import Ledger
 
 LOCK_WAIT_SECS = 30.0
@@ -33,6 +37,12 @@ LOCK_WAIT_SECS = 30.0
 MEND_MODELS = "Check OPENAI_API_KEY, OPENAI_MODEL_* and OPENAI_BASE_URL; see: trader models"
 """What to do when a model's server refuses a key, a model's name or a request."""
 
+RESUME = 'trader resume --reason "..."'
+"""How an operator lets trading go on."""
+
+MEND_ACCOUNT = 'trader recover --accept-balances --reason "..."'
+"""What to do when the account differs and an operator knows why."""
+
 RETRY_SECS = 30
 """How long a loop waits after a cycle that could not reach the exchange."""
 
@@ -40,6 +50,7 @@ RETRY_SECS = 30
 def cycle(desk: Desk, thorough: bool = False) -> Cycle:
     """All five phases on a new trace, after a startup that is `thorough` or not. The caller holds the writer lock."""
     upstream = None
+    before = desk.ledger.trading_state(), desk.ledger.epoch()
     try:
         unsettled = tuple(order for order in startup(desk, thorough) if order.state not in SETTLED)
     except UpstreamError as error:
@@ -60,7 +71,28 @@ def cycle(desk: Desk, thorough: bool = False) -> Cycle:
         upstream = upstream or error.message
     upstream = upstream or planned.upstream or proposed.upstream or judged.upstream
     wrong = planned.misconfigured or proposed.misconfigured or judged.misconfigured
-    return Cycle(trace_id, unsettled, upstream, wrong, planned, proposed, judged, done, taken)
+    changes = _changes(desk, *before)
+    return Cycle(trace_id, unsettled, upstream, wrong, planned, proposed, judged, done, taken, desk.state()[0], changes)
+
+
+def _changes(desk: Desk, kept: tuple[TradingState, str | None], epoch: int | None) -> tuple[str, ...]:
+    """What became of the trading state by the law, and of the account's epoch, since they were these."""
+    said = []
+    state, reason = desk.ledger.trading_state()
+    if state > kept[0] and desk.ledger.braked():
+        only = "only sales" if state is TradingState.REDUCE else "nothing"
+        said.append(f"trading is {state.name} now, {only}: {reason}. Start again: {RESUME}")
+    if epoch is not None and desk.ledger.epoch() != epoch and (begun := desk.ledger.last_event("EPOCH")) is not None:
+        said.append(
+            f"epoch {begun[1]['number']} of the account began with {begun[1]['quote']} as deposit: {begun[1]['reason']}"
+        )
+    return tuple(said)
+
+
+def account_trouble(plan: Decision[Plan]) -> str | None:
+    """How the account was not as our book says when a plan was made, so that it only observes."""
+    kind, _, words = (plan.cause or "").partition(": ")
+    return words if kind == ACCOUNT else None
 
 
 def due_at(ledger: Ledger) -> Moment | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from trader_cli.core.decimals import ZERO
-from trader_cli.core.errors import OrderUnknownError, TraderError, UpstreamError
+from trader_cli.core.errors import ConfigError, OrderUnknownError, TraderError, UpstreamError
 from trader_cli.core.limits import Case, reserve, review
 from trader_cli.core.moments import Moment
 from trader_cli.phases.desk import Desk, seen_by, situation
@@ -54,7 +54,7 @@ def _ask_soon(desk: Desk, order: Order) -> Order:
             break
         if not desk.clock.pause(wait_ms):
             break
-        with suppress(UpstreamError):
+        with suppress(ConfigError, UpstreamError):
             order = resolve(desk, order)
     return order
 

@@ -38,6 +38,8 @@ def resolve(desk: Desk, order: Order) -> Order:
         if order.state is not OrderState.INTENT:
             return order
         outcome = Outcome(OrderState.UNKNOWN, None, {"by": "recover: sent, perhaps, and no proof yet"})
+    if order.state is OrderState.ABANDONED and outcome.state is OrderState.REJECTED:
+        return order  # nothing was executed, as it was taken to be
     outcome = believed(desk, order, outcome)
     if outcome.state is OrderState.NEEDS_HUMAN:
         with suppress(UpstreamError):  # what is left of it shall not go on while a human is looked for

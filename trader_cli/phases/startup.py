@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from trader_cli.core.errors import ConfigError, UpstreamError
+from trader_cli.core.errors import BusyError, ConfigError, UpstreamError
 from trader_cli.phases.account import open_epoch, scan, scan_due
 from trader_cli.phases.desk import Desk
-from trader_cli.phases.recover import recover
+from trader_cli.phases.recover import note_stop, recover
 from trader_cli.phases.snapshot import snapshot
 from trader_cli.schemas.order import Order
 
@@ -22,21 +22,23 @@ PROOF_MS = 86_400_000
 
 
 def startup(desk: Desk, thorough: bool = False) -> list[Order]:
-    """All that must hold before a cycle or a step; cheap where it was proved lately. Returns the orders it asked about.
+    """All that must hold before a cycle or a step; cheap where it was proved lately.
 
-    Settle what is open, see that exchange, clock and market are there, prove account, key and models, look through
-    the account's orders (hourly, and where it is `thorough`). Raises UpstreamError when one of them is out of reach,
-    ConfigError when only other settings can help.
+    See that exchange, clock and market are there and whose account it is, settle what is open, prove the models, look
+    through the account's orders (hourly, and where it is `thorough`). Returns the orders that were asked about or
+    found. Raises UpstreamError when one of them is out of reach, ConfigError when only other settings can help.
     """
-    found = recover(desk)
+    note_stop(desk)
     desk.exchange.connect()
-    if desk.exchange.fingerprint is not None:
+    if desk.exchange.fingerprint is not None:  # before the first question about an order: another account knows none
         _prove_key(desk, desk.exchange.fingerprint)
+    found = recover(desk)
+    if desk.exchange.fingerprint is not None:
         _prove_models(desk)
         if desk.ledger.epoch() is None:
             open_epoch(desk)
         if thorough or scan_due(desk):
-            scan(desk)
+            found += scan(desk)
     return found
 
 
@@ -47,7 +49,7 @@ def shutdown(desk: Desk) -> None:
     """
     if desk.stop.ending() is None or not desk.ledger.open_orders():
         return
-    with desk.ledger.writing(SHUTDOWN_WAIT_SECS), suppress(UpstreamError):
+    with suppress(BusyError, UpstreamError), desk.ledger.writing(SHUTDOWN_WAIT_SECS):
         recover(desk)
         snapshot(desk)
 

@@ -64,7 +64,9 @@ class Acceptance:
     Attributes:
         foreign: what the account holds beyond our book, and which is never traded.
         withdrawn: what our book held and the account no longer does; it left the book at its cost.
+        epoch: the number of the epoch that began, where the account was wiped.
     """
 
     foreign: Balances
     withdrawn: Balances
+    epoch: int | None = None

@@ -10,6 +10,7 @@ from trader_cli.schemas.decision import Decision
 from trader_cli.schemas.judge import Verdict
 from trader_cli.schemas.order import Order
 from trader_cli.schemas.planner import Plan
+from trader_cli.schemas.situation import TradingState
 from trader_cli.schemas.trader import Proposal
 
 
@@ -31,6 +32,8 @@ class Cycle:
         upstream: what could not be reached, if anything; the cycle was recorded as OBSERVE then.
         misconfigured: what only other settings can mend, if a model said so.
         snapshot: None when there was no price to mark the book to.
+        state: what trading is allowed at its end.
+        changes: what it changed that an operator should know at once: trading slowed down, an epoch began.
     """
 
     trace_id: str
@@ -42,6 +45,8 @@ class Cycle:
     verdict: Decision[Verdict]
     execution: Execution
     snapshot: Snapshot | None
+    state: TradingState = TradingState.RUN
+    changes: tuple[str, ...] = ()
 
     @property
     def fallback(self) -> Decision[Plan] | Decision[Proposal] | Decision[Verdict] | None:

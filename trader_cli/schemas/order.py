@@ -48,7 +48,9 @@ EDGES: dict[OrderState | None, frozenset[OrderState]] = {
         {OrderState.FILLED, OrderState.PARTIAL, OrderState.REJECTED, OrderState.NEEDS_HUMAN, OrderState.UNKNOWN}
     ),
     OrderState.NEEDS_HUMAN: frozenset({OrderState.FILLED, OrderState.PARTIAL, OrderState.ABANDONED}),
-    OrderState.ABANDONED: frozenset({OrderState.FILLED, OrderState.PARTIAL}),  # the late watch found it
+    OrderState.ABANDONED: frozenset(  # the late watch found it
+        {OrderState.OPEN, OrderState.FILLED, OrderState.PARTIAL, OrderState.NEEDS_HUMAN}
+    ),
     OrderState.FILLED: frozenset(),
     OrderState.PARTIAL: frozenset(),
     OrderState.REJECTED: frozenset(),

@@ -62,6 +62,8 @@ class OrderStore(Store):
                 self.log_trade(tx, intent, outcome, at)
             if outcome.state in SETTLED:
                 self.db.execute("DELETE FROM open_orders WHERE client_order_id = ?", (intent.client_order_id,))
+            else:  # also one that was given up and turned up
+                self.db.execute("INSERT OR IGNORE INTO open_orders VALUES (?)", (intent.client_order_id,))
         return self._order("client_order_id = ?", intent.client_order_id) or missing("the order just settled")
 
     def log_trade(self, tx: Transaction, intent: Intent, outcome: Outcome, at: Moment) -> int:

@@ -75,6 +75,8 @@ def cycle_document(came: Cycle, dry_run: bool) -> dict[str, Any]:
         "ts_utc": iso(came.plan.at),
         "dry_run": dry_run,
         "trading": "blocked" if came.unsettled else "open",
+        "state": came.state.name,
+        "changes": list(came.changes),
         "upstream": came.upstream,
         "misconfigured": came.misconfigured,
         "fallback": None if came.fallback is None else came.fallback.cause,

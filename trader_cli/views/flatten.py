@@ -80,13 +80,14 @@ def _money(value: Decimal | None) -> str | None:
     return None if value is None else text(value)
 
 
-def acceptance_document(taken: Acceptance) -> dict[str, str]:
+def acceptance_document(taken: Acceptance) -> dict[str, Any]:
     """What is foreign from now on, and what left our book."""
     return {
         "foreign_base": text(taken.foreign.base),
         "foreign_quote": text(taken.foreign.quote),
         "withdrawn_base": text(taken.withdrawn.base),
         "withdrawn_quote": text(taken.withdrawn.quote),
+        "epoch": taken.epoch,
     }
 
 
@@ -96,6 +97,12 @@ def acceptance_lines(taken: Acceptance, market: Market) -> list[str]:
     def words(base: Decimal, quote: Decimal) -> str:
         return f"{text(base)} {market.base} and {text(quote)} {market.quote}"
 
+    if taken.epoch is not None:
+        return [
+            f"The account was wiped: epoch {taken.epoch} begins, what it holds of {market.quote} is the deposit.",
+            f"  gone        {words(taken.withdrawn.base, taken.withdrawn.quote)} of the epoch before",
+            f"  not ours    {words(taken.foreign.base, taken.foreign.quote)} (never traded)",
+        ]
     return [
         "Balances accepted: what the account holds now is right.",
         f"  not ours    {words(taken.foreign.base, taken.foreign.quote)} (never traded)",

@@ -17,7 +17,11 @@ def status_lines(status: dict[str, Any]) -> list[str]:
         state = "BLOCKED"
     cause = f": {status['cause']}" if status["cause"] else ""
     lines = [f"{state}{cause}  {status['mode']} {status['symbol']}  {status['market']}  {status['ledger']}"]
+    if status["state"] != "RUN":
+        lines.append('Start again: trader resume --reason "..."')
     lines += [f"UNSETTLED order {key}: trader recover" for key in status["unsettled_orders"]]
+    if status["account_differs"] is not None:
+        lines.append(f"ACCOUNT DIFFERS: {status['account_differs']}: trader recover --accept-balances")
     if status["models_failing_cycles"]:
         lines.append(_failing(status))
     if not status["cycles"]:
@@ -50,6 +54,8 @@ def short_line(status: dict[str, Any]) -> str:
     """One line of at most 80 columns for a status bar: state, equity, gain, position, next cycle."""
     state = "BLOCKED" if status["unsettled_orders"] else status["state"]
     words = [state if status["mode"] is not None else "NEW"]
+    if status["account_differs"] is not None:
+        words.append("ACCOUNT DIFFERS")
     if status["models_failing"]:
         words.append("MODELS FAILING")
     if status["equity"] is not None:

@@ -21,11 +21,13 @@ from trader_cli.schemas.market import Candle, CandleBatch, Market, Quote
 from trader_cli.schemas.order import Absent, Fill, Intent, OrderState, Report, Sighting
 from trader_cli.tools.exchanges import answers
 from trader_cli.tools.exchanges.answers import Malformed
-from trader_cli.tools.exchanges.client import MOST_SKEW_MS, Access, Client, Surroundings, kind
+from trader_cli.tools.exchanges.client import MOST_SKEW_MS, Access, Client, Surroundings, UnknownPairError, kind
 from trader_cli.tools.exchanges.dialects import DIALECTS
 
 TICK_SIZE = 4
 """ccxt's name for a precision that is the step itself."""
+FRESH_MS = 2_000
+"""What was read so lately is not read again."""
 DAY_MS = 86_400_000
 AROUND_MS = 60_000
 """How long before an order was written down a search for it begins."""
@@ -45,8 +47,9 @@ class CcxtExchange:
         self._timeframe_ms = timeframe_ms
         self._wall = around.wall
         self._wait = around.wait
-        self._client = Client(access, around)
+        self._client = Client(access, around, symbol)
         self._market: Market | None = None
+        self._read_at: Moment = 0
 
     @property
     def fingerprint(self) -> str | None:
@@ -58,18 +61,18 @@ class CcxtExchange:
     def connect(self) -> None:
         """Read the symbol's rules again, and by the way the exchange's clock. ConfigError, UpstreamError."""
         self._client.up()
-        self._read_market()
+        if self._market is None or not 0 <= self._wall() - self._read_at < FRESH_MS:
+            self._read_market()
 
     def _read_market(self) -> None:
         self._market = None
-        began = self._wall()
         try:
             market: Market = self._client.read("the market", self._load_market)
-            self._client.set_clock(began)
+            self._client.set_clock()
         except TraderError as error:
             raise self._client.down(error) from None
         self._check_timeframe()
-        self._market = market
+        self._market, self._read_at = market, self._wall()
 
     def _load_market(self, made: Any) -> Market:
         """The one market instead of thousands, where the exchange gives one alone: ccxt hands the parameter through."""
@@ -180,6 +183,8 @@ class CcxtExchange:
         sent = self._client.ccxt.amount_to_precision(self._symbol, text(intent.qty))
         if Decimal(str(sent)) != intent.qty:
             return "OFF_STEP", f"{text(intent.qty)} would have been sent as {str(sent)[:40]}"
+        if abs(self._client.offset_ms) > MOST_SKEW_MS:
+            return "CLOCK", f"the clocks are {abs(self._client.offset_ms) / 1000:.1f} s apart"
         late = self._wall() - intent.at  # last: nothing may take time between this look and the sending
         if not 0 <= late <= intent.recv_window_ms:
             return "TOO_LATE", f"the order was written down {late} ms before it could be sent"
@@ -204,7 +209,8 @@ class CcxtExchange:
         listed = self.orders(since, self._wall() + 1_000)
         if any(one.client_order_id == intent.client_order_id for one in listed):
             return Absent(final=False, evidence="the list of orders shows it, look-ups do not")
-        if stray := self._traded_since(since) - {one.exchange_order_id for one in listed}:
+        strays = self._traded_since(since) - {one.exchange_order_id for one in listed}
+        if stray := {one for one in strays if self._may_be_ours(one, intent)}:
             return Absent(
                 final=False, evidence=f"trades of an order that no list shows: {', '.join(sorted(stray))[:99]}"
             )
@@ -213,6 +219,12 @@ class CcxtExchange:
             evidence="after the last moment at which it could be taken: two look-ups, the list of orders and the list "
             "of trades do not know it",
         )
+
+    def _may_be_ours(self, exchange_order_id: str, intent: Intent) -> bool:
+        """Whether an order that traded lately, and may be an older one of somebody else, could be this one."""
+        raw = self._client.read("an order", lambda made: made.fetch_order(exchange_order_id, self._symbol), absent=True)
+        found = raw.get("clientOrderId") if isinstance(raw, Mapping) else None
+        return not found or found == intent.client_order_id
 
     def _look_up(self, intent: Intent) -> Any | None:
         """The order by our id, or None where the exchange says that there is none."""
@@ -268,10 +280,13 @@ class CcxtExchange:
         if asset == market.base:
             return mul(amount, price)
         pair = {"symbol": asset + market.quote}
-        price = self._client.read(
-            f"the price of {asset[:10]}",
-            lambda made: answers.number(made.publicGetTickerPrice(pair).get("price"), "a fee's price"),
-        )
+        try:
+            price = self._client.read(
+                f"the price of {asset[:10]}",
+                lambda made: answers.number(made.publicGetTickerPrice(pair).get("price"), "a fee's price"),
+            )
+        except UnknownPairError:
+            return ZERO  # nobody trades it for our quote: it has no price here, and is kept in its own currency
         return mul(amount, price)
 
     def cancel(self, intent: Intent) -> None:

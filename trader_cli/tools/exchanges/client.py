@@ -40,10 +40,17 @@ _BROKEN = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeErr
 
 _Broken = ArithmeticError | AttributeError | LookupError | RecursionError | TypeError | ValueError
 
+_BINANCE_OPTIONS: Mapping[str, Any] = {
+    "fetchMarkets": {"types": ["spot"]},
+    "fetchCurrencies": False,
+    "fetchMargins": False,
+}
+"""Nothing but the one question for the one market."""
+
 _OURS = frozenset(
     {
         *("apiKey", "secret", "password", "session", "number", "verbose", "enableRateLimit", "logger", "markets"),
-        *("timeout", "verify", "validateServerSsl"),
+        *("timeout", "verify", "validateServerSsl", "fetchHistoryCacheSize", "returnResponseHeaders"),
     }
 )
 """What CCXT_CONFIG may not set: keys have settings of their own, and the rest would undo what is promised here."""
@@ -90,11 +97,17 @@ class Surroundings:
     told_to_wait: Callable[[Moment, str], None]
 
 
+class UnknownPairError(ConfigError):
+    """The exchange does not know a pair that it was asked about."""
+
+
 class Client:
     """ccxt's object for one exchange, and the only way to it."""
 
-    def __init__(self, access: Access, around: Surroundings) -> None:
+    def __init__(self, access: Access, around: Surroundings, symbol: str = "") -> None:
         self.access = access
+        self._symbol = symbol
+        self._asked_at: Moment = 0
         self.dialect: Dialect = DIALECTS.get(access.exchange_id, BINANCE)
         self.offset_ms = 0
         """How far the exchange's clock is ahead of ours."""
@@ -141,6 +154,7 @@ class Client:
             made.set_sandbox_mode(True)
         if self.access.key is not None:
             _refuse_plain(made.urls["api"])
+            _refuse_plain(made.proxyUrl)
         return made
 
     def _config(self) -> dict[str, Any]:
@@ -148,9 +162,7 @@ class Client:
         extra = dict(self.access.extra)
         options = {
             **(extra.pop("options", None) or {}),
-            "fetchMarkets": {"types": ["spot"]},
-            "fetchCurrencies": False,
-            "fetchMargins": False,
+            **(_BINANCE_OPTIONS if self.access.exchange_id in DIALECTS else {}),
             "defaultType": "spot",
             "adjustForTimeDifference": False,
         }
@@ -182,7 +194,8 @@ class Client:
         except (exchange_errors().BaseError, OSError, Malformed, *_BROKEN) as error:
             if absent and self.reply is not None and self.reply.code in self.dialect.unknown_order:
                 return None
-            raise self._upstream(what, error) from None
+            meant = self._upstream(what, error)
+            raise (self.down(meant) if self.reply is None else meant) from None
 
     def once(self, ask: Callable[[Any], T]) -> T:
         """Ask once, for as long as an order may take. Raises whatever ccxt raises."""
@@ -195,6 +208,7 @@ class Client:
 
     def _once(self, made: Any, ask: Callable[[Any], T]) -> T:
         self._line.last, self._line.sent = None, False
+        self._asked_at = self._around.wall()
         return ask(made)
 
     def _pause(self, secs: float) -> None:
@@ -212,7 +226,7 @@ class Client:
 
     def key_worked(self) -> None:
         """Note that the exchange took the key: a refusal later may be a ban for a while."""
-        self._key_worked = True
+        self._key_worked, self._key_refused = True, 0
 
     # --- waiting, being down, the clock -------------------------------------------------------
 
@@ -245,16 +259,16 @@ class Client:
         self._waiting = until, storable(why)
         self._around.told_to_wait(*self._waiting)
 
-    def set_clock(self, began: Moment) -> None:
-        """How far the exchange's clock is from ours, by the answer at hand to a question of `began`, else by asking.
+    def set_clock(self) -> None:
+        """How far the exchange's clock is from ours, by the answer at hand, else by asking.
 
         Raises UpstreamError where orders could be placed and the clocks are too far apart.
         """
         wall = self._around.wall
-        server, now = _server_time(self.reply.body if self.reply else ""), (began + wall()) // 2
+        server, now = _server_time(self.reply.body if self.reply else ""), (self._asked_at + wall()) // 2
         if server is None and self.ccxt.has.get("fetchTime"):
-            began = wall()
-            server, now = self.read("its time", lambda made: made.fetch_time()), (began + wall()) // 2
+            server = self.read("its time", lambda made: made.fetch_time())
+            now = (self._asked_at + wall()) // 2
         if not isinstance(server, int):
             return
         self._keep_offset(server - now)
@@ -305,7 +319,9 @@ class Client:
         if isinstance(error, Malformed):
             return UpstreamError(f"{name} gave no sound answer about {what}: {storable(str(error)[:200])}")
         if isinstance(error, exchange_errors().BadSymbol):
-            return ConfigError(f"{name} does not know the pair in SYMBOL", "Set SYMBOL to a spot pair that it trades.")
+            return UnknownPairError(
+                f'{name} does not know the pair of SYMBOL "{self._symbol}"', "Set SYMBOL to a spot pair that it trades."
+            )
         return UpstreamError(f"cannot read {what} from {name}: {self.words(error)}")
 
     def words(self, error: BaseException) -> str:

@@ -6,19 +6,20 @@ another. So every judgement of ours rests on the reply as it came: its status, i
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 from requests import Session
 from requests.adapters import HTTPAdapter
+from requests.exceptions import ChunkedEncodingError, ConnectTimeout, ReadTimeout
 from requests.exceptions import ConnectionError as Unreachable
-from requests.exceptions import ConnectTimeout
 from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError
 
 from trader_cli.tools.exchanges.reply import Reply, reply_of
 
-MOST_CHARS = 8_000_000
-"""A longer reply is not from an exchange's API: klines of 1,000 bars are 0.2 million."""
+MOST_BYTES = 32_000_000
+"""A longer reply is not from an exchange's API: 1,000 bars are 0.2 million, all of a large one's symbols 10 million."""
 
 
 class Line(Session):
@@ -41,20 +42,35 @@ class Line(Session):
         if self.sent and str(method).upper() == "POST":  # whoever asks begins by setting `sent` to False
             raise Unreachable("an order goes out once")
         self.last, self.sent = None, True
-        more["allow_redirects"] = False
+        more["allow_redirects"], more["stream"] = False, True
+        until = time.monotonic() + 2 * float(more.get("timeout") or 10)
         try:
             response = super().request(method, url, *args, **more)
+            _read(response, until)
         except (ConnectTimeout, Unreachable) as error:
             self.sent = not _never_left(error)
             raise
-        if len(response.text) > MOST_CHARS:
-            raise Unreachable("the reply is longer than any of an exchange")
         self.last = reply_of(response.status_code, response.text, response.headers)
         if self.last.wait_secs is not None:
             self._told_to_wait(self.last)
         if 300 <= response.status_code < 400:
             raise Unreachable(f"a redirect ({response.status_code}) is not followed")
         return response
+
+
+def _read(response: Any, until: float) -> None:
+    """The whole body, if it is no longer than any of an exchange's and comes before `until` (monotonic seconds)."""
+    pieces, size = [], 0
+    for piece in response.iter_content(65_536):
+        size += len(piece)
+        if size > MOST_BYTES:
+            response.close()
+            raise ChunkedEncodingError("the reply is longer than any of an exchange's")
+        if time.monotonic() > until:
+            response.close()
+            raise ReadTimeout("the reply came too slowly")
+        pieces.append(piece)
+    response._content = b"".join(pieces)  # what `response.text` is read from; there is no public way to set it
 
 
 def _never_left(error: Exception) -> bool:
