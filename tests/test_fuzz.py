@@ -149,7 +149,7 @@ def test_settings_that_are_taken_trade_or_are_refused_and_the_ledger_proves_itse
                 "PAPER_SLIPPAGE_BPS": st.sampled_from(["0", "10000", "9999.999999"]),
                 "MAX_ORDER_USDT": st.sampled_from(["0.000001", "1000000000000"]),
                 "MAX_ORDERS_PER_DAY": st.sampled_from(["0", "1", "100000"]),
-                "MAX_DRAWDOWN_PCT": st.sampled_from(["0", "100"]),
+                "MAX_DRAWDOWN_PCT": st.sampled_from(["0.01", "100"]),
                 "MIN_CONFIDENCE": st.sampled_from(["0", "1", "0.000000000000000001"]),
                 "MAX_PRICE_DRIFT_PCT": st.sampled_from(["0", "100"]),
                 "COOLDOWN_SECS": st.sampled_from(["0", "604800"]),

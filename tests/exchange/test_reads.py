@@ -102,6 +102,7 @@ LOST: Mapping[str, tuple[str, Fault]] = {
 }
 
 
+@pytest.mark.soak
 def test_an_order_that_cannot_be_asked_about_stays_unknown_however_long_that_takes(
     env: dict[str, str], tmp_path: Path
 ) -> None:
@@ -124,6 +125,7 @@ def test_an_order_that_cannot_be_asked_about_stays_unknown_however_long_that_tak
     all_at_once({f"row {start}": names[start::4] for start in range(4)}, act)
 
 
+@pytest.mark.soak
 def test_an_order_is_not_given_up_while_the_lists_cannot_be_read(env: dict[str, str], tmp_path: Path) -> None:
     with scene(tmp_path, env) as at:
         at.spoil(faults.drop_before())

@@ -9,7 +9,7 @@ import pytest
 
 from tests.machine.machine import Machine, run
 
-EXAMPLES = 150
+EXAMPLES = 100
 SOAK = 10_000
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import signal
 import time
+import weakref
 from collections.abc import Callable
 from types import FrameType
 
@@ -22,6 +24,7 @@ class Signals:
         self.received: int | None = None
         self._notice = notice
         self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        weakref.finalize(self, _close, self._read, self._write).atexit = False  # a late signal may still write
 
     @property
     def name(self) -> str | None:
@@ -46,12 +49,17 @@ class Signals:
         """Wait; False when a signal came (or has come before)."""
         if self.received is not None:
             return False
-        deadline = time.monotonic() + secs
+        deadline, ready = time.monotonic() + secs, select.poll()  # unlike select(), for any number of open files
+        ready.register(self._read, select.POLLIN)
         while (left := deadline - time.monotonic()) > 0:
-            ready, _, _ = select.select([self._read], [], [], min(left, 3600.0))
-            if ready:
+            if ready.poll(math.ceil(min(left, 3600.0) * 1000)):
                 return False
         return self.received is None
+
+
+def _close(*descriptors: int) -> None:
+    for one in descriptors:
+        os.close(one)
 
 
 def wall_now() -> Moment:

@@ -233,7 +233,8 @@ def order_lines(order: Order) -> list[str]:
     lines += [
         f"  fill {f.trade_id}  {text(f.qty)} @ {text(f.price)}  fee {text(f.fee)} {f.fee_asset}" for f in order.fills
     ]
-    if said := order.evidence.get("message") or order.evidence.get("error") or order.evidence.get("doubt"):
+    kinds = ("message", "error", "doubt", "absent", "contradiction")
+    if said := next((order.evidence[one] for one in kinds if order.evidence.get(one)), None):
         lines.append(f"  said: {order.evidence.get('code') or ''} {said}".rstrip())
     return lines
 

@@ -276,8 +276,8 @@ class Client:
             where = "behind" if self.offset_ms > 0 else "ahead of"
             raise UpstreamError(
                 f"this machine's clock is {abs(self.offset_ms) / 1000:.1f} s {where} {self.access.exchange_id}'s, "
-                f"needs to be within {MOST_SKEW_MS / 1000:.1f} s",
-                "Set the clock (NTP), then try again. Nothing was sent.",
+                f"needs to be within {MOST_SKEW_MS / 1000:.1f} s; set it (NTP)",
+                "Then try again. Nothing was sent.",
             )
 
     def _keep_offset(self, offset_ms: int) -> None:
@@ -322,7 +322,9 @@ class Client:
             return UnknownPairError(
                 f'{name} does not know the pair of SYMBOL "{self._symbol}"', "Set SYMBOL to a spot pair that it trades."
             )
-        return UpstreamError(f"cannot read {what} from {name}: {self.words(error)}")
+        return UpstreamError(
+            f"cannot read {what} from {name}: {self.words(error)}", "Every later command asks again. See: trader status"
+        )
 
     def words(self, error: BaseException) -> str:
         """What went wrong, without address, key or signature."""
