@@ -333,6 +333,7 @@ def live_exchange(settings: Settings, ledger: Ledger, signals: Signals) -> CcxtE
     def told_to_wait(until: Moment, why: str) -> None:
         if not ledger.ledger_id:  # nothing may be written before whose ledger it is
             return
+        # Where another process holds the ledger, only this one knows of it; the next one that asks is told again.
         with suppress(BusyError), ledger.writing(), ledger.transaction() as tx:
             ledger.log_event(tx, "BAN", {"until": iso(until), "reason": f"{settings.exchange_id}: {why}"}, wall_now())
 

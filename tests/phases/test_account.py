@@ -10,7 +10,7 @@ import pytest
 from tests.desks import Scene, desk
 from tests.fakes import FIVE, breaks, fills, loses_the_answer, refuses, report
 from trader_cli.core.errors import ConfigError
-from trader_cli.phases.account import LATE_MS, SCAN_MS, accept_balances, scan, scan_due
+from trader_cli.phases.account import SCAN_MS, WATCH_MS, accept_balances, scan, scan_due
 from trader_cli.phases.cycle import cycle
 from trader_cli.phases.recover import recover
 from trader_cli.phases.startup import startup
@@ -254,7 +254,7 @@ def given_up(scene: Scene) -> None:
 def test_an_order_that_was_given_up_and_turns_up_days_later_is_booked_when_a_list_shows_it() -> None:
     scene = account()
     given_up(scene)
-    scene.clock.advance(3 * LATE_MS)
+    scene.clock.advance(3 * WATCH_MS)
     scene.exchange.listed = [sighting(scene, "t1-1")]
     scene.exchange.found = lambda intent: report(intent, number=4)
     assert [order.state for order in startup(scene.desk)] == [OrderState.FILLED]
@@ -288,7 +288,7 @@ def test_an_order_that_was_given_up_and_is_shown_as_refused_stays_given_up() -> 
     assert scene.problems() == []
 
 
-@pytest.mark.parametrize("late", [0, LATE_MS - SCAN_MS])
+@pytest.mark.parametrize("late", [0, WATCH_MS - SCAN_MS])
 def test_an_order_that_was_given_up_and_turns_up_within_a_day_is_booked(late: int) -> None:
     scene = account()
     scene.exchange.manners = [breaks(TimeoutError())]

@@ -12,6 +12,9 @@ from trader_cli.schemas.order import Absent, Intent, OrderState, Outcome, Report
 MOST_FEE = Decimal(10)
 """A fee or rebate of more than a tenth of what was traded is not believed."""
 
+PREFIX = "t1-"
+"""What every client order id of this program begins with."""
+
 LATE_MS = 600_000
 """For how long what an order that was given up might cost stays reserved: it may turn up after all."""
 

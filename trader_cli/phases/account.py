@@ -11,6 +11,7 @@ from trader_cli.core import accounting
 from trader_cli.core.decimals import ZERO, sub, text
 from trader_cli.core.errors import ConfigError, OrderUnknownError, UpstreamError
 from trader_cli.core.moments import iso
+from trader_cli.core.orders import PREFIX
 from trader_cli.phases.desk import Desk, estranged
 from trader_cli.phases.recover import resolve
 from trader_cli.schemas.book import Acceptance, Balances
@@ -23,10 +24,8 @@ AGAIN_MS = 60_000
 """How often they are where the account is not as our book says."""
 OVERLAP_MS = 3_600_000
 """How far a scan goes back behind the end of the one before."""
-LATE_MS = 86_400_000
+WATCH_MS = 86_400_000
 """For how long an order that was given up is asked about again."""
-OURS = "t1-"
-"""What every client order id of this program begins with."""
 
 
 def open_epoch(desk: Desk, reason: str = "the first look at the account") -> None:
@@ -70,7 +69,7 @@ def _wiped(desk: Desk, wait: bool = False) -> bool:
     if not desk.exchange.may_be_wiped:
         return False
     if (last := desk.ledger.last_executed()) is None:
-        lately = desk.ledger.abandoned_since(desk.clock.now() - LATE_MS)  # one of them may still turn up
+        lately = desk.ledger.abandoned_since(desk.clock.now() - WATCH_MS)  # one of them may still turn up
         return not (lately or desk.ledger.open_orders() or desk.ledger.strangers())
     found = desk.exchange.find(last.intent)
     if isinstance(found, Absent) and not found.final and wait:
@@ -98,11 +97,11 @@ def scan(desk: Desk) -> list[Order]:
     sightings = desk.exchange.orders(since, now)
     noted, found = set(desk.ledger.strangers()), []
     for one in sightings:
-        if one.client_order_id.startswith(OURS):
+        if one.client_order_id.startswith(PREFIX):
             found += _own(desk, one, noted)
         else:
             _trouble(desk, one, f"order {one.exchange_order_id} on this account is not of this ledger", noted)
-    late = [resolve(desk, order) for order in desk.ledger.abandoned_since(now - LATE_MS)]
+    late = [resolve(desk, order) for order in desk.ledger.abandoned_since(now - WATCH_MS)]
     found += [order for order in late if order.state is not OrderState.ABANDONED]
     with desk.ledger.transaction() as tx:
         content = {"since": iso(since), "until": iso(now), "orders": len(sightings)}

@@ -51,7 +51,7 @@ class _Look:
 
 
 def flatten(desk: Desk, reason: str) -> Flattened:
-    """Sell everything our book holds; what the account holds beside it stays. Flat already: nothing is asked or sent.
+    """Sell everything our book holds; what the account holds beside it stays. Flat already: nothing is sent.
 
     An exchange out of reach is told in the record, not raised. Raises OrderUnknownError when what came of an order
     that was sent cannot be written down.

@@ -9,6 +9,7 @@ import uuid
 from random import Random, SystemRandom
 
 from trader_cli.core.moments import Moment
+from trader_cli.core.orders import PREFIX
 
 
 def new_ledger_id() -> str:
@@ -28,7 +29,7 @@ class SystemIds:
         """`t1-` + 80 random bits + `-` + 60 bits of the head, in base 32: 32 characters."""
         del n
         anchor = _base32(bytes.fromhex(head))[:12] if head else "0" * 12
-        return f"t1-{_base32(secrets.token_bytes(10))}-{anchor}"
+        return f"{PREFIX}{_base32(secrets.token_bytes(10))}-{anchor}"
 
     def chance(self, trace_id: str) -> Random:
         """The system's randomness."""
@@ -50,7 +51,7 @@ class SeededIds:
         """As SystemIds shapes it; the head is left out, for it holds wall time."""
         del head
         digest = self._digest("order", n)
-        return f"t1-{_base32(digest[:10])}-{_base32(digest[10:18])[:12]}"
+        return f"{PREFIX}{_base32(digest[:10])}-{_base32(digest[10:18])[:12]}"
 
     def chance(self, trace_id: str) -> Random:
         """A generator seeded by the trace."""

@@ -25,6 +25,21 @@ class OrderStore(Store):
 
     def reserve(self, tx: Transaction, intent: Intent, review: Review, trace_id: str | None) -> None:
         """Write an order down before it is sent."""
+        self._write_down(tx, intent, {}, trace_id, dumps(review_document(review)))
+
+    def adopt(self, tx: Transaction, intent: Intent, evidence: dict[str, str | None]) -> Order:
+        """Write an order down that the exchange has and this ledger lost, with a restored backup perhaps."""
+        self._write_down(tx, intent, evidence, None, None)
+        return Order(intent, OrderState.INTENT, None, (), evidence)
+
+    def _write_down(
+        self,
+        tx: Transaction,
+        intent: Intent,
+        evidence: dict[str, str | None],
+        trace_id: str | None,
+        law_json: str | None,
+    ) -> None:
         tx.insert(
             "orders",
             ts_utc=iso(intent.at),
@@ -39,9 +54,9 @@ class OrderStore(Store):
             worst_price=text(intent.worst_price),
             reserved_quote=text(intent.reserved_quote),
             recv_window_ms=intent.recv_window_ms,
-            law_json=dumps(review_document(review)),
+            law_json=law_json,
         )
-        self._log_order_event(tx, intent.client_order_id, None, OrderState.INTENT, None, {}, intent.at)
+        self._log_order_event(tx, intent.client_order_id, None, OrderState.INTENT, None, evidence, intent.at)
         self.db.execute("INSERT INTO open_orders VALUES (?)", (intent.client_order_id,))
 
     def settle(self, order: Order, outcome: Outcome, at: Moment) -> Order:
@@ -167,24 +182,6 @@ class OrderStore(Store):
     def order(self, client_order_id: str) -> Order | None:
         """An order by our id."""
         return self._order("client_order_id = ?", client_order_id)
-
-    def adopt(self, tx: Transaction, intent: Intent, evidence: dict[str, str | None]) -> Order:
-        """Write an order down that the exchange has and this ledger lost, with a restored backup perhaps."""
-        tx.insert(
-            "orders",
-            ts_utc=iso(intent.at),
-            client_order_id=intent.client_order_id,
-            origin=intent.origin,
-            symbol=intent.symbol,
-            side=intent.side.value,
-            qty=text(intent.qty),
-            worst_price=text(intent.worst_price),
-            reserved_quote=text(intent.reserved_quote),
-            recv_window_ms=intent.recv_window_ms,
-        )
-        self._log_order_event(tx, intent.client_order_id, None, OrderState.INTENT, None, evidence, intent.at)
-        self.db.execute("INSERT INTO open_orders VALUES (?)", (intent.client_order_id,))
-        return Order(intent, OrderState.INTENT, None, (), evidence)
 
     def order_of_trace(self, trace_id: str) -> Order | None:
         """The order of a trace."""

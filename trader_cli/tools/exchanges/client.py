@@ -38,8 +38,6 @@ LEFT_ALONE = frozenset({403, 418, 429, 451})
 _BROKEN = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What ccxt raises when it reads an answer that is not what it expects."""
 
-_Broken = ArithmeticError | AttributeError | LookupError | RecursionError | TypeError | ValueError
-
 _BINANCE_OPTIONS: Mapping[str, Any] = {
     "fetchMarkets": {"types": ["spot"]},
     "fetchCurrencies": False,
@@ -295,7 +293,7 @@ class Client:
             return False
         if self.sent if reply is None else reply.status >= 500:  # whatever ccxt makes of that
             return True
-        return isinstance(error, exchange_errors().OperationFailed | Malformed | _Broken)
+        return isinstance(error, (exchange_errors().OperationFailed, Malformed, *_BROKEN))
 
     def _clock_was_set(self) -> bool:
         try:
