@@ -60,6 +60,7 @@ def test_a_stop_beside_a_fast_loop_ends_its_orders_and_not_the_loop(by: str, qui
         stopped = quick("stop", "--reason", "enough")
         assert stopped.code == 0
         assert "Stopped: enough" in stopped.stdout
+    until(lambda: rows(LEDGER, STATES) != [], "the stop in the ledger")  # lines may tell of cycles before it
     lines = cycles_of(loop)
     until(lambda: cycles_of(loop) > lines + 5, "cycles after the stop")
     assert not loop.ended()
