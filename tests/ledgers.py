@@ -22,7 +22,7 @@ from typing import Any
 
 from trader_cli.config import Settings
 from trader_cli.core.decimals import dec, floor_to, mul, text
-from trader_cli.core.moments import Moment, iso, parse_iso
+from trader_cli.core.moments import Moment, parse_iso
 from trader_cli.core.ports import Exchange
 from trader_cli.phases.cycle import loop
 from trader_cli.phases.desk import Desk, Minds
@@ -231,8 +231,6 @@ def _grown(cycles: int) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "agent.db"
         grow(path, cycles)
-        with writing(path) as ledger, ledger.transaction() as tx:
-            tx.insert("memory", ts_utc=iso(WALL), key="a key", value_json="{}")
         assert not path.with_name("agent.db-wal").exists()
         return path.read_bytes()
 

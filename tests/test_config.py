@@ -39,7 +39,7 @@ def test_the_defaults_are_the_promised_ones() -> None:
     settings = settings_from("", "", {}).settings
     assert (settings.mode, settings.agents, settings.trading) == ("paper", "auto", "run")
     assert (settings.symbol, settings.timeframe, settings.ohlcv_limit) == ("BTC/USDT", "5m", 200)
-    assert (settings.market, settings.simulated_seed) == (None, 11)
+    assert (settings.market, settings.simulated_seed) == (None, 2)
     assert (settings.deposit_cap_usdt, settings.cap_in_all_modes) == (Decimal("5.0"), False)
     assert (settings.max_order_usdt, settings.max_orders_per_day, settings.cooldown_secs) == (None, 20, 0)
     assert (settings.max_orders_per_hour, settings.streak_cooldown_secs) == (10, 3600)

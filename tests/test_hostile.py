@@ -366,7 +366,7 @@ READERS = (("status",), ("ledger", "show"), ("ledger", "trace", "last"), ("ledge
     [
         ({"SYMBOL": "ETH/USDT"}, ('this ledger is for SYMBOL "BTC/USDT", the settings say "ETH/USDT"', "--db")),
         ({"TIMEFRAME": "1h"}, ('this ledger is for TIMEFRAME "5m", the settings say "1h"', "--db")),
-        ({"SIMULATED_SEED": "12"}, ('this ledger is for MARKET "simulated:11"', "--db")),
+        ({"SIMULATED_SEED": "12"}, ('this ledger is for MARKET "simulated:2"', "--db")),
         ({"PAPER_BALANCE_USDT": "7"}, ("this ledger is for PAPER_BALANCE", "--db")),
         ({"MODE": "testnet"}, ("MODE=testnet needs EXCHANGE_API_KEY", "MODE=paper")),
         ({"MODE": "testnet", **KEYS}, ('this ledger is for MODE "paper", the settings say "testnet"', "--db")),

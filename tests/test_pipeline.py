@@ -428,7 +428,10 @@ def test_an_empty_ledger_is_shown_as_one(measured: Forks) -> None:
 
 # ---------------------------------------------------------------- JSON
 
-MODEL_NUMBERS = {"confidence", "explore_ratio", "strength", "unrealized_pct", "mean_bp", "sd_bp", "spread_bps"}
+MODEL_NUMBERS = {
+    *("confidence", "explore_ratio", "strength", "unrealized_pct", "spread_bps"),
+    *("n", "mean_bp", "sd_bp", "p_positive", "edge_bp", "round_trip_bp"),
+}
 """Floats that are no money; so are all features and policy parameters."""
 
 

@@ -169,9 +169,7 @@ class Settings(BaseModel):
     market: Annotated[str | None, _like(_MARKET, 'simulated, live or the path of a ".csv" file')] = _set(
         "Where prices come from: simulated, live, or a .csv file of bars; unset: simulated on paper, else live."
     )
-    simulated_seed: Annotated[int, _whole(0, 2**31 - 1)] = _set(
-        "Which simulated market; equal seeds, equal prices.", 11
-    )
+    simulated_seed: Annotated[int, _whole(0, 2**31 - 1)] = _set("Which simulated market; equal seeds, equal prices.", 2)
     ohlcv_limit: Annotated[int, _whole(100, 1000)] = _set("Bars an agent sees, 100 to 1000.", 200)
     agents: Agents = _set(
         "Who thinks: openai, rules (offline, free), or auto: openai when OPENAI_API_KEY is set, else rules.", "auto"

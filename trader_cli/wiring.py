@@ -16,6 +16,7 @@ from trader_cli.core.errors import BusyError, ConfigError, NotFoundError, Upstre
 from trader_cli.core.limits import margin_pct, smallest_cap
 from trader_cli.core.moments import Moment, iso, span_ms, span_text
 from trader_cli.core.ports import CandleSource, Clock, Exchange, Ids
+from trader_cli.core.pricing import DOLLARS
 from trader_cli.phases.desk import Desk, Minds
 from trader_cli.schemas.question import Agent
 from trader_cli.schemas.situation import Limits, TradingState
@@ -41,8 +42,8 @@ from trader_cli.tools.rehearsal import rehearse
 from trader_cli.tools.stopfile import StopFile
 from trader_cli.tools.store import cannot_look, exists, loop_lock_path, make_folder
 
-DOLLARS = frozenset({"USD", "USDT", "USDC", "FDUSD", "TUSD", "DAI", "USDP", "PYUSD", "BUSD"})
-"""Quotes that a limit in dollars can be said in."""
+RULES = RulesModel.name
+"""The name of the offline model."""
 
 BATCH_MS = 200
 """For how long a fast loop gathers cycles into one commit. Market, model and exchange must all be local."""
@@ -392,6 +393,23 @@ def _minds(settings: Settings, ledger: Ledger, ids: Ids, bench: Bench, stop: Ope
         leave=line.close,
         proofs=tuple({mind.name: mind.prove for mind in minds.values()}.items()),
     )
+
+
+def other_minds(settings: Settings, ledger: Ledger, name: str, max_cost: Decimal | None, signals: Signals) -> Minds:
+    """The model of a name in the place of all three, for recorded questions: up to `max_cost` USD, booked nowhere.
+
+    The offline rules have the chance that this ledger's own had. Raises ConfigError without a key.
+    """
+    if name == RULES:
+        pinned = {key: value for key, value in ledger.identity().items() if key not in ("ledger_id", "began_at")}
+        rules_model = RulesModel(SeededIds("|".join(pinned.values())))
+        return Minds(rules_model, rules_model, rules_model)
+    if settings.openai_api_key is None:
+        raise ConfigError("--model needs OPENAI_API_KEY, which is not set", f"Set it, or --model {RULES} (free).")
+    known = Known(name, spec_of(name), tariff(settings, name))
+    line = Line(server(settings), signals.wait, lambda: signals.name)
+    mind = OpenAIModel(lambda: known, line, Purse(Ledger.in_memory(wall_now), None, max_cost))
+    return Minds(mind, mind, mind, host=line.server.host, leave=line.close)
 
 
 def _known(settings: Settings, model: str | None, agent: Agent) -> Known:

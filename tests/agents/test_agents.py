@@ -350,8 +350,8 @@ def test_equal_situations_get_equal_questions() -> None:
 def test_the_planner_hears_numbers_of_each_policy_and_the_bounds_of_its_parameters() -> None:
     question = asked(Agent.PLANNER, where())
     facts = question.facts
-    assert list(facts["posteriors"]) == [spec.policy_id for spec in CATALOGUE]
-    assert facts["posteriors"]["cash"] == {"mean_bp": 0.0, "sd_bp": 20.0, "n": 0}
+    assert list(facts["posteriors"]) == [spec.policy_id for spec in CATALOGUE if spec.policy_id != "cash"]
+    assert facts["posteriors"]["rsi_reversion"] == {"n": 0.0, "mean_bp": 6.0, "sd_bp": 20.0, "p_positive": 0.6534}
     assert "; fast 9; slow 34\n" in question.prompt
     assert all(f"\n{spec.policy_id}: {spec.summary}" in question.prompt for spec in CATALOGUE)
     assert facts["secs_to_next_close"] == 300

@@ -135,7 +135,9 @@ def test_the_opening_names_models_host_budget_and_the_day_they_end(server: Respo
 def test_status_says_what_was_spent_today_of_what(server: ResponsesServer, say: Say) -> None:
     assert json.loads(say("cycle", "--json").stdout)["cost_usd"] != "0"
     document = json.loads(say("status", "--json").stdout)
-    assert Decimal(document["model_cost_today_usd"]) == Decimal(str(one("SELECT sum(cost_usd) FROM model_calls")))
+    assert Decimal(document["model_cost_today_usd"]) == sum(
+        Decimal(cost) for cost in json.loads(str(one("SELECT json_group_array(cost_usd) FROM model_calls")))
+    )
     assert (document["model_budget_usd_per_day"], document["models_failing_cycles"]) == ("1", 0)
     assert " of 1 USD spent today" in say("status").stdout
     assert len(server.asked()) == 3
@@ -164,12 +166,15 @@ def test_a_fallback_is_told_from_a_decided_observe_everywhere(server: ResponsesS
 def test_a_replay_asks_nothing_and_comes_to_the_same(server: ResponsesServer, say: Say) -> None:
     assert say("cycle").code == 0
     asked, before = len(server.asked()), Path(DB).read_bytes()
-    for step, agent in (("plan", "PLANNER"), ("propose", "TRADER"), ("judge", "JUDGE")):
+    for step in ("plan", "propose", "judge"):
         document = json.loads(say("replay", "last", "--step", step, "--json").stdout)
         (only,) = document["steps"]
-        assert (document["same"], only["agent"], only["recorded_answers"]) == (True, agent, 1)
+        assert (document["same"], only["step"], only["recorded_answers"]) == (True, step, 1)
         assert only["recorded"] == only["replayed"]
-    assert say("replay", "last").stdout.count("same") == 3
+    whole = say("replay", "last").stdout
+    assert whole.count("same ") == 5
+    assert "5 of 5 steps reproduced, byte for byte" in whole
+    assert "1 cycles  5 of 5 steps reproduced" in say("replay", "--since", "7d").stdout
     assert len(server.asked()) == asked
     assert Path(DB).read_bytes() == before
 
@@ -183,7 +188,8 @@ def test_a_replay_that_differs_says_where_and_ends_with_9(say: Say) -> None:
     assert said.code == 9
     assert "DIFFERS" in said.stdout
     assert "the fact price is" in said.stdout
-    assert "1 of 1 steps came out differently" in said.stderr
+    assert "1 of 1 steps came out differently" in said.stdout
+    assert "the first difference: plan of" in said.stderr
 
 
 def test_a_replay_of_nothing_is_not_found(say: Say) -> None:
@@ -191,6 +197,17 @@ def test_a_replay_of_nothing_is_not_found(say: Say) -> None:
     assert say("cycle").code == 0
     assert say("replay", "ffffffff").code == 8
     assert say("replay", "last", "--step", "sing").code == 2
+    assert say("replay", "--since", "2999-01-01").code == 8
+
+
+@pytest.mark.parametrize(
+    "words",
+    [(), ("last", "--since", "7d"), ("last", "--to", "7d"), ("last", "--max-cost", "1"),
+     ("last", "--model", "rules", "--step", "plan"), ("--since", "yesterdayy")],
+)  # fmt: skip
+def test_options_of_a_replay_that_do_not_go_together_are_usage(words: tuple[str, ...], say: Say) -> None:
+    assert say("cycle").code == 0
+    assert say("replay", *words).code == 2
 
 
 @pytest.mark.parametrize("url", [None, "https://api.openai.com/v1", "https://API.openai.com/v1"])

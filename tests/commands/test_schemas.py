@@ -32,7 +32,8 @@ READS = (
     *("status", "status --short", "ledger verify", "ledger tail -n 0", "ledger tail -n 30"),
     *("ledger show -n 0", "ledger show -n 0 -o wide", "ledger show --trades", "ledger show --errors -n 0"),
     *("ledger show --agent PLANNER", "ledger show --agent TRADER -n 0", "ledger show --agent JUDGE"),
-    *("replay last", "recover --dry-run", "plan --dry-run", "cycle --dry-run", "stop --dry-run"),
+    *("replay --since 999d --model rules",),
+    *("replay last", "replay --since 999d", "recover --dry-run", "plan --dry-run", "cycle --dry-run", "stop --dry-run"),
     *("ledger stats", "ledger path", "ledger query select+1", "ledger export trades", "ledger export lots"),
     *("ledger export returns", "ledger export decisions", "ledger export cycles -o cycles.csv"),
     *(

@@ -26,7 +26,8 @@ from trader_cli.core.limits import (
     smallest_cap,
     smallest_qty,
 )
-from trader_cli.core.posteriors import priors
+from trader_cli.core.posteriors import posterior
+from trader_cli.core.regimes import FIT_BP, Regime
 from trader_cli.schemas.book import Book
 from trader_cli.schemas.decision import Review, Ruling
 from trader_cli.schemas.market import Defect, Market, Observation, Window
@@ -115,7 +116,7 @@ def case(action: str = "BUY", qty: str = "0.001", **changes: Any) -> Case:
         open_orders=changes.pop("open_orders", ()),
         reserved=changes.pop("reserved", ZERO),
         history=history,
-        posteriors=priors(),
+        posteriors=tuple(posterior(policy_id, None, fit) for policy_id, fit in FIT_BP[Regime.RANGE].items()),
     )
     plan = Plan(changes.pop("mode", "TRADE"), 0.1, 300, (Strategy("ma_trend", {}), Strategy("cash", {})))
     proposal = Proposal(

@@ -1,22 +1,24 @@
-"""Regimes: the thresholds, the ranking that outcomes and chance can turn, and exploration that fades."""
+"""Regimes: the thresholds, the ranking that outcomes can turn, what a signal expects, and exploration that fades."""
 
 from __future__ import annotations
 
-import random
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
 from trader_cli.core.regimes import (
     FIT_BP,
     Regime,
+    expected_bp,
     explore_ratio,
     falling,
     ranking,
     regime,
+    round_trip_bp,
     tuned,
 )
-from trader_cli.schemas.market import Features
+from trader_cli.schemas.market import Costs, Features
 from trader_cli.schemas.policy import BY_ID
 
 CALM = Features(
@@ -74,22 +76,21 @@ def test_prices_fall_when_the_trend_does_or_far_below_the_top() -> None:
     ],
 )
 def test_without_outcomes_the_fit_ranks_and_cash_is_the_bar(here: Regime, expected: tuple[str, ...]) -> None:
-    assert ranking(here, {}) == expected
+    assert ranking(FIT_BP[here]) == expected
 
 
 def test_outcomes_turn_the_ranking() -> None:
-    beliefs = {"ma_trend": (-20.0, 5.0), "rsi_reversion": (15.0, 5.0)}
-    assert ranking(Regime.RISING, beliefs) == ("rsi_reversion", "breakout")
+    assert ranking({**FIT_BP[Regime.RISING], "ma_trend": -12.0, "rsi_reversion": 17.0}) == ("rsi_reversion", "breakout")
 
 
-def test_a_draw_replaces_the_mean_and_an_unsure_policy_gets_its_try() -> None:
-    beliefs = {"ma_trend": (-10.0, 40.0), "rsi_reversion": (-10.0, 0.0), "breakout": (-10.0, 0.0)}
-    assert ranking(Regime.FALLING, beliefs) == ()
-    chance = random.Random(3)
-    tried = [ranking(Regime.FALLING, beliefs, chance.gauss) for _ in range(400)]
-    share = sum(ranked == ("ma_trend",) for ranked in tried) / 400
-    assert 0.25 < share < 0.41  # P(Normal(-18, 40) > 0) = 0.326
-    assert set(tried) == {(), ("ma_trend",)}
+def test_a_signal_expects_its_strength_in_volatilities_over_the_horizon() -> None:
+    assert expected_bp(0.5, 0.002) == 60.0  # half of 0.002 x sqrt(36)
+    assert expected_bp(0.0, 0.002) == 0.0
+    assert expected_bp(0.5, None) is None
+
+
+def test_a_round_trip_costs_the_fee_and_the_slippage_twice_and_the_spread_once() -> None:
+    assert round_trip_bp(Costs(Decimal("0.1"), Decimal(1), Decimal(2))) == 25.0
 
 
 def test_exploration_fades_with_outcomes_and_never_ends() -> None:

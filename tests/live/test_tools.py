@@ -11,10 +11,10 @@ from tests import responses_server as rs
 from tests.live.scenes import GOOD, Live, live
 from tests.responses_server import Step
 from trader_cli.phases.replay import replay
-from trader_cli.schemas.question import Agent
 from trader_cli.tools.clock import wall_now
 from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.rehearsal import rehearse
+from trader_cli.tools.replays import steps_of
 
 HOURS = rs.tool_call("get_ohlcv", {"timeframe": "1h", "limit": 3})
 FEATURES = rs.tool_call("compute_indicators", {"timeframe": "15m"})
@@ -62,10 +62,10 @@ def test_a_replay_of_tool_rounds_asks_nothing_and_comes_to_the_same(tmp_path: Pa
         asked = len(scene.server.requests)
     ledger = Ledger.open_reader(scene.db, wall_now)
     try:
-        for agent in Agent:
-            again = replay(ledger, came.trace_id, agent, lambda link: rehearse(scene.db, wall_now, link))
+        steps = steps_of(ledger, came.trace_id)
+        for again in replay(ledger, steps, lambda link: rehearse(scene.db, wall_now, link)):
             assert again.differences == ()
-            assert again.answers == (2 if agent is Agent.TRADER else 1)
+            assert again.answers == {"plan": 1, "propose": 2, "judge": 1}.get(again.step, 0)
     finally:
         ledger.close()
     assert len(scene.server.requests) == asked

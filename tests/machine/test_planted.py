@@ -29,12 +29,12 @@ class RowAfterSend(Watched):
 
     def __init__(self, *words: Any) -> None:
         super().__init__(*words)
-        self._later: dict[str, tuple[Intent, Review, str | None]] = {}
+        self._later: dict[str, tuple[Intent, Review, str | None, str | None]] = {}
 
-    def reserve(self, tx: Transaction, intent: Intent, review: Review, trace_id: str | None) -> None:
+    def reserve(self, tx: Transaction, intent: Intent, review: Review, trace_id: str | None, terms: str | None) -> None:
         """Kept in memory."""
         del tx
-        self._later[intent.client_order_id] = intent, review, trace_id
+        self._later[intent.client_order_id] = intent, review, trace_id, terms
 
     def settle(self, order: Order, outcome: Outcome, at: Moment) -> Order:
         """The row first, then what the answer proves."""

@@ -23,7 +23,9 @@ from trader_cli.tools import chain, migrations
 from trader_cli.tools.store import Store
 from trader_cli.tools.verification_past import read_terms
 
-OBSERVATIONS, FEATURES, REPLIES, CALLS, VERDICTS, ORDERS, HASHES, TIMES, LOTS, AGREE = (name for name, _ in CHECKS[10:])
+OBSERVATIONS, FEATURES, REPLIES, CALLS, VERDICTS, ORDERS, HASHES, TIMES, LOTS, MEMORY, AGREE = (
+    name for name, _ in CHECKS[10:]
+)
 
 
 @pytest.fixture
@@ -191,7 +193,10 @@ def test_a_table_that_is_gone_fails_checks_and_raises_nothing(path: Path, table:
 
 @dataclass(frozen=True)
 class Forgery:
-    """`target` names a row; `edit` changes it; `said` is how each failing check begins, and no other may fail."""
+    """`target` names a row; `edit` changes it; `said` is how each failing check begins.
+
+    No other may fail but memory's, which follows from decisions, calls and fills.
+    """
 
     name: str
     target: str
@@ -413,7 +418,35 @@ FORGERIES = [
         "a time in another zone",
         "SELECT id FROM memory",
         "UPDATE memory SET ts_utc = '2026-01-01T12:00:00+02:00' WHERE id = :id",
-        {TIMES: "memory {id}: ts_utc is '2026-01-01T12:00:00+02:00', needs a time like "},
+        {
+            TIMES: "memory {id}: ts_utc is '2026-01-01T12:00:00+02:00', needs a time like ",
+            MEMORY: "memory {id}: ts_utc is …2026-01-01T12:00:00+02:00, the sale ",
+        },
+    ),
+    Forgery(
+        "an outcome that was better than it was",
+        "SELECT id FROM memory",
+        "UPDATE memory SET value_json = json_set(value_json, '$.experiment.net_bp', 99.5) WHERE id = :id",
+        {MEMORY: "memory {id}: value_json is …"},
+    ),
+    Forgery(
+        "evidence that was never gathered",
+        "SELECT id FROM memory",
+        "UPDATE memory SET value_json = json_set(value_json, '$.after.n', 99.5) WHERE id = :id",
+        {MEMORY: "memory {id}: value_json is …"},
+    ),
+    Forgery(
+        "an outcome of another policy",
+        "SELECT id FROM memory",
+        "UPDATE memory SET key = 'breakout/trend-up' WHERE id = :id",
+        {MEMORY: "memory {id}: key is …breakout/trend-up, the sale "},
+    ),
+    Forgery(
+        "an outcome of no sale",
+        "SELECT max(id) AS id, max(id) + 1 AS next FROM memory",
+        "INSERT INTO memory (ts_utc, key, value_json, wall_ts, link) SELECT ts_utc, key, value_json, wall_ts, link "
+        "FROM memory WHERE id = :id",
+        {MEMORY: "memory {next} ("},
     ),
 ]
 
@@ -426,7 +459,7 @@ def test_a_forgery_that_is_sealed_anew_is_found_by_its_check_and_by_no_other(pat
         db.execute(forgery.edit, values)
         seal_anew(db)
     said = failed(path)
-    assert set(said) == set(forgery.said), said
+    assert set(said) - {MEMORY} == set(forgery.said) - {MEMORY}, said
     for name, words in forgery.said.items():
         assert said[name][0].startswith(words.format(**values)), said[name]
 
@@ -444,6 +477,7 @@ def test_a_cap_that_an_order_broke_is_named_with_its_order(path: Path) -> None:
         words = json.dumps(terms, separators=(",", ":"))
         db.execute("UPDATE terms SET terms_json = ?, sha256 = ?", (words, seals.text_sha256(words)))
         db.execute("UPDATE decisions SET terms_sha256 = ?", (seals.text_sha256(words),))
+        db.execute("UPDATE orders SET terms_sha256 = ?", (seals.text_sha256(words),))
         seal_anew(db)
     said = failed(path)
     assert set(said) == {VERDICTS, ORDERS}

@@ -226,7 +226,7 @@ def test_one_verdict_cannot_have_two_orders_even_by_hand() -> None:
     law = scene.ledger.decision(order.intent.verdict_id)[1].review
     assert law is not None
     with pytest.raises(LedgerError, match="refused a row"), scene.ledger.transaction() as tx:
-        scene.ledger.reserve(tx, replace(order.intent, client_order_id="t1-other"), law, None)
+        scene.ledger.reserve(tx, replace(order.intent, client_order_id="t1-other"), law, None, None)
     assert scene.rows("orders") == 1
 
 

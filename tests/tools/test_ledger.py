@@ -118,7 +118,7 @@ def reserved(
         Decimal("31.62027584"), at,
     )  # fmt: skip
     with ledger.transaction() as tx:
-        ledger.reserve(tx, intent, REVIEW, f"trace of {key}")
+        ledger.reserve(tx, intent, REVIEW, f"trace of {key}", None)
     return Order(intent, OrderState.INTENT, None, (), {})
 
 
@@ -520,10 +520,10 @@ def test_a_trade_whose_fees_are_in_several_assets_names_no_single_fee(ledger: Le
 def test_a_proposal_has_one_order_a_key_one_intent_and_a_trade_one_fill(ledger: Ledger) -> None:
     order = reserved(ledger)
     with pytest.raises(LedgerError, match="the ledger refused a row"), ledger.transaction() as tx:
-        ledger.reserve(tx, replace(order.intent, client_order_id="t1-b"), REVIEW, "t")
+        ledger.reserve(tx, replace(order.intent, client_order_id="t1-b"), REVIEW, "t", None)
     _, proposal, verdict = lineage(ledger, "t9")
     with pytest.raises(LedgerError, match="the ledger refused a row"), ledger.transaction() as tx:
-        ledger.reserve(tx, replace(order.intent, proposal_id=proposal.id, verdict_id=verdict.id), REVIEW, "t")
+        ledger.reserve(tx, replace(order.intent, proposal_id=proposal.id, verdict_id=verdict.id), REVIEW, "t", None)
     with pytest.raises(LedgerError, match="the ledger refused a row"):
         ledger.settle(order, executed(order, (FILLS[0], FILLS[0])), NOON)
     assert anew(ledger).open_orders() == (order,)

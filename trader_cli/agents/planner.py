@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from trader_cli.agents.prompts import PRELUDE, account_facts, market_facts, position_facts
+from trader_cli.agents.prompts import PRELUDE, account_facts, market_facts, position_facts, short
 from trader_cli.agents.reading import UnreadableError, check
+from trader_cli.core.posteriors import p_positive
 from trader_cli.core.regimes import regime
 from trader_cli.schemas.planner import SCHEMA, WIRE, Plan, Strategy
 from trader_cli.schemas.policy import CATALOGUE
@@ -15,7 +16,8 @@ from trader_cli.schemas.situation import Situation
 PROMPT = (
     PRELUDE
     + "You are the Planner. Goal: maximize long-term equity with tiny experiments.\n"
-    + "From the posteriors of each policy (net edge per trade in basis points), the regime features and the open "
+    + "From the posterior of each policy's mean net return per trade in this regime (basis points after fees and model "
+    + "cost; n outcomes behind it, 0 means a prior), the regime features and the open "
     + "position choose: mode (OBSERVE when the facts are thin or costs exceed any edge, else TRADE), explore_ratio, "
     + "next_wakeup_secs (a new candle closes in secs_to_next_close), and one to three strategies with parameters "
     + "within their bounds. Keep the policy that owns the open position, or include cash to leave it.\n"
@@ -37,7 +39,12 @@ def question(situation: Situation, trace_id: str) -> Question:
         "position": position_facts(situation),
         **account_facts(situation),
         "posteriors": {
-            belief.policy_id: {"mean_bp": belief.mean_bp, "sd_bp": belief.sd_bp, "n": belief.n}
+            belief.policy_id: {
+                "n": short(belief.n),
+                "mean_bp": short(belief.mean_bp),
+                "sd_bp": short(belief.sd_bp),
+                "p_positive": round(p_positive(belief), 4),
+            }
             for belief in situation.posteriors
         },
     }

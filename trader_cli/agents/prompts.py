@@ -8,6 +8,7 @@ from trader_cli.core import accounting
 from trader_cli.core.decimals import ZERO, brief, div, sub, text
 from trader_cli.core.limits import sellable
 from trader_cli.core.moments import iso
+from trader_cli.core.regimes import round_trip_bp
 from trader_cli.schemas.market import Features
 from trader_cli.schemas.situation import Situation
 
@@ -28,12 +29,12 @@ def market_facts(situation: Situation) -> dict[str, Any]:
         "source": window.source,
         "price": None if window.price is None else text(window.price),
         "candle_age_secs": None if window.age_ms is None else window.age_ms // 1000,
-        "features": {name: _short(getattr(situation.observation.features, name)) for name in Features.__slots__},
+        "features": {name: short(getattr(situation.observation.features, name)) for name in Features.__slots__},
         "defects": [f"{defect.kind}: {defect.detail}" for defect in window.defects],
     }
 
 
-def _short(value: float | None) -> float | None:
+def short(value: float | None) -> float | None:
     """Six significant digits: more are tokens that tell a model nothing."""
     return None if value is None else float(f"{value:.6g}")
 
@@ -70,5 +71,6 @@ def account_facts(situation: Situation) -> dict[str, Any]:
             "fee_pct": text(situation.costs.fee_pct),
             "spread_bps": float(situation.costs.spread_bps),
             "slippage_bps": float(situation.costs.slippage_bps),
+            "round_trip_bp": round_trip_bp(situation.costs),
         },
     }

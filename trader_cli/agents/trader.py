@@ -12,6 +12,7 @@ from trader_cli.agents.reading import UnreadableError, check, cut
 from trader_cli.core.decimals import ZERO, dec, text
 from trader_cli.core.limits import Case, review, smallest_qty
 from trader_cli.core.policies import signals
+from trader_cli.core.regimes import expected_bp
 from trader_cli.schemas.planner import Plan
 from trader_cli.schemas.question import Agent, Question
 from trader_cli.schemas.situation import Situation
@@ -20,8 +21,9 @@ from trader_cli.schemas.trader import SCHEMA, WIRE, Proposal
 PROMPT = (
     PRELUDE
     + "You are the Trader. Goal: a compact action proposal under the current Plan.\n"
-    + "signals are what the plan's policies say of these candles; room is what the law would let through. "
-    + "Prefer HOLD when the edge is weak against fee, spread and slippage; use tiny quantities in real mode. "
+    + "signals are what the plan's policies say of these candles, edge_bp the move each expects; room is what the law "
+    + "would let through. "
+    + "Prefer HOLD when the edge is weak against costs.round_trip_bp; use tiny quantities in real mode. "
     + "qty is in base, a multiple of room.step, within room; 0 for HOLD. "
     + "hypothesis: at most 120 characters, numbers only from the facts.\n"
 )
@@ -35,7 +37,13 @@ def question(situation: Situation, plan: Plan, trace_id: str, may_look_up: bool 
         **market_facts(situation),
         "plan": plan.payload(),
         "signals": [
-            {"policy_id": one.policy_id, "action": one.action, "strength": one.strength, "reason": one.reason}
+            {
+                "policy_id": one.policy_id,
+                "action": one.action,
+                "strength": one.strength,
+                "edge_bp": expected_bp(one.strength, situation.observation.features.volatility),
+                "reason": one.reason,
+            }
             for one in signals(plan.strategies, situation.observation.window, bool(position["held"]))
         ],
         "position": position,

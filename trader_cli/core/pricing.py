@@ -13,6 +13,9 @@ from trader_cli.core.decimals import add, ceil_to, div, mul, sub
 from trader_cli.schemas.model import Price
 from trader_cli.schemas.question import Usage
 
+DOLLARS = frozenset({"USD", "USDT", "USDC", "FDUSD", "TUSD", "DAI", "USDP", "PYUSD", "BUSD"})
+"""Quotes that a limit or a cost in dollars can be said in."""
+
 QUANTUM = Decimal("1e-9")
 """What a cost is rounded to, in USD."""
 MOST_TOKENS = 10_000_000

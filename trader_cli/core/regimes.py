@@ -6,11 +6,12 @@ The thresholds split recorded BTC/USDT 5m candles (2020-12 to 2021-07) into abou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
 from enum import StrEnum
 
 from trader_cli.core.policies import within_bounds
-from trader_cli.schemas.market import Features
+from trader_cli.schemas.market import Costs, Features
 
 TREND = 1.0
 """|trend| from here on is a trend: one standard deviation (1.03) of what a random walk shows."""
@@ -55,7 +56,7 @@ FIT_BP: dict[Regime, dict[str, float]] = {
     Regime.FALLING: {"rsi_reversion": -4.0, "ma_trend": -8.0, "breakout": -4.0},
     Regime.TURBULENT: {"rsi_reversion": -12.0, "ma_trend": 2.0, "breakout": 4.0},
 }
-"""What a round trip is expected to earn beyond the policy's own posterior, in basis points.
+"""The prior mean of what a round trip earns in each regime, in basis points.
 
 Priors by judgement, not measured edges: means revert in a range, trends and breakouts need
 movement, and nothing is bought gladly on the way down. They rank policies until outcomes do.
@@ -93,19 +94,21 @@ def explore_ratio(outcomes: int) -> float:
     return round(EXPLORE_LEAST + spread * EXPLORE_HALF / (EXPLORE_HALF + max(outcomes, 0)), 4)
 
 
-Draw = Callable[[float, float], float]
-"""A sample of a Normal distribution by mean and deviation, such as `random.Random.gauss`."""
+def ranking(expected_bp: Mapping[str, float]) -> tuple[str, ...]:
+    """The policies expected to beat cash, best first, by what each is believed to earn per round trip."""
+    best = sorted(expected_bp, key=lambda policy_id: -expected_bp[policy_id])
+    return tuple(policy_id for policy_id in best if expected_bp[policy_id] > 0.0)
 
 
-def ranking(here: Regime, beliefs: Mapping[str, tuple[float, float]], draw: Draw | None = None) -> tuple[str, ...]:
-    """The policies expected to beat cash, best first; `beliefs` are mean and deviation in basis points.
+HORIZON_BARS = 36
+"""How long a position is expected to be held: its move is about volatility x sqrt(this)."""
 
-    With `draw` each mean is drawn from its Normal belief instead (W. R. Thompson, Biometrika 25,
-    1933): a policy of which little is known sometimes ranks high and gets its try.
-    """
-    scores: dict[str, float] = {}
-    for policy_id, fit in FIT_BP[here].items():
-        mean, deviation = beliefs.get(policy_id, (0.0, 0.0))
-        scores[policy_id] = fit + (draw(mean, deviation) if draw else mean)
-    best = sorted(scores, key=lambda policy_id: -scores[policy_id])
-    return tuple(policy_id for policy_id in best if scores[policy_id] > 0.0)
+
+def expected_bp(strength: float, volatility: float | None) -> float | None:
+    """The move that a signal of that strength (0..1) expects over the horizon, in basis points."""
+    return None if volatility is None else round(strength * volatility * math.sqrt(HORIZON_BARS) * 10_000, 1)
+
+
+def round_trip_bp(costs: Costs) -> float:
+    """What a purchase and its sale cost together, in basis points: the fee and the slippage twice, the spread once."""
+    return float(round(2 * costs.fee_pct * 100 + costs.spread_bps + 2 * costs.slippage_bps, 2))

@@ -13,6 +13,7 @@ from trader_cli.core.limits import in_force
 from trader_cli.core.moments import Moment
 from trader_cli.core.orders import LATE_MS
 from trader_cli.core.ports import Clock, Exchange, Ids, Model
+from trader_cli.core.regimes import regime
 from trader_cli.schemas.book import Balances
 from trader_cli.schemas.market import ACCOUNT, UNAVAILABLE, Costs, Defect, Market, Observation, Window
 from trader_cli.schemas.situation import Limits, Situation, TradingState
@@ -191,7 +192,7 @@ def standing(
         open_orders=tuple(order.intent.client_order_id for order in waiting),
         reserved=add(ledger.late_reserves(now - LATE_MS), *(order.intent.reserved_quote for order in waiting)),
         history=ledger.history(now),
-        posteriors=read_posteriors(ledger, now),
+        posteriors=read_posteriors(ledger, now, regime(seen.features)),
     )
 
 

@@ -18,8 +18,9 @@ from trader_cli.schemas.judge import Verdict
 from trader_cli.schemas.market import Market, Observation, Quote
 from trader_cli.schemas.order import Intent, Order, OrderState, Outcome, Side
 from trader_cli.schemas.planner import Plan
-from trader_cli.schemas.situation import TradingState
+from trader_cli.schemas.situation import Situation, TradingState
 from trader_cli.schemas.trader import Proposal
+from trader_cli.tools.rows import review_document
 from trader_cli.tools.store import Transaction
 from trader_cli.tools.trade import place_market_order
 
@@ -37,7 +38,7 @@ def execute(desk: Desk, plan: Decision[Plan], proposal: Decision[Proposal], verd
     now = desk.clock.now()
     seen = seen_by(desk, proposal.observation_id, proposal.trace_id, now)
     look = _Look(seen, desk.exchange.quote(now), desk.exchange.market())
-    intent, law = _write_intent(desk, _Lineage(plan, proposal, verdict), look, approved)
+    intent, law = _write_intent(desk, Lineage(plan, proposal, verdict), look, approved)
     if intent is None:
         return Execution(None, reason=_words(law))
     sent = _book(desk, Order(intent, OrderState.INTENT, None, (), {}), submit(desk, intent))
@@ -72,7 +73,9 @@ def _book(desk: Desk, order: Order, outcome: Outcome) -> Order:
 
 
 @dataclass(frozen=True, slots=True)
-class _Lineage:
+class Lineage:
+    """The decisions that an order stands on."""
+
     plan: Decision[Plan]
     proposal: Decision[Proposal]
     verdict: Decision[Verdict]
@@ -98,7 +101,7 @@ def approved_qty(proposal: Proposal, verdict: Verdict) -> Decimal:
     return verdict.revised_qty
 
 
-def _write_intent(desk: Desk, of: _Lineage, look: _Look, approved: Decimal) -> tuple[Intent | None, Review]:
+def _write_intent(desk: Desk, of: Lineage, look: _Look, approved: Decimal) -> tuple[Intent | None, Review]:
     """In one transaction: the law with today's facts, then the intent, or a NOT_SENT event that says why not."""
     with desk.ledger.transaction() as tx:
         now = desk.clock.now()
@@ -106,28 +109,46 @@ def _write_intent(desk: Desk, of: _Lineage, look: _Look, approved: Decimal) -> t
         where = situation(desk, seen, now, look.market)
         side = Side(of.proposal.payload.action)
         price = look.quote.ask if side is Side.BUY else look.quote.bid
-        age_ms = now - of.verdict.at
-        law_price = of.verdict.review.price if of.verdict.review else price
-        operator = of.verdict.source == OPERATOR
-        case = Case(where, of.plan.payload, of.proposal.payload, price, law_price, age_ms, approved, operator)
+        case = case_at(where, of, price, approved)
         law = review(case)
+        terms = desk.ledger.log_terms(tx, where.market, where.costs, where.limits)
         if law.allowed != approved:
-            _not_sent(desk, tx, of, law, now)
+            _not_sent(desk, tx, of, law, (now, terms))
             return None, law
-        intent = Intent(
-            client_order_id=desk.ids.client_order_id(desk.ledger.next_link, desk.ledger.head),
-            proposal_id=of.proposal.id,
-            verdict_id=of.verdict.id,
-            symbol=where.market.symbol,
-            side=side,
-            qty=approved,
-            worst_price=case.worst_price,
-            reserved_quote=reserve(case, approved),
-            at=now,
-            origin="operator" if operator else "verdict",
-        )
-        desk.ledger.reserve(tx, intent, law, of.proposal.trace_id)
+        intent = intended(case, of, desk.ids.client_order_id(desk.ledger.next_link, desk.ledger.head))
+        desk.ledger.reserve(tx, intent, law, of.proposal.trace_id, terms)
         return intent, law
+
+
+def case_at(where: Situation, of: Lineage, price: Decimal, approved: Decimal) -> Case:
+    """What a verdict approved, before the law again: at today's price, in the situation of the moment."""
+    return Case(
+        where,
+        of.plan.payload,
+        of.proposal.payload,
+        price,
+        seen_price=of.verdict.review.price if of.verdict.review else price,
+        verdict_age_ms=where.at - of.verdict.at,
+        ceiling=approved,
+        operator=of.verdict.source == OPERATOR,
+    )
+
+
+def intended(case: Case, of: Lineage, client_order_id: str) -> Intent:
+    """The order of a case that the law lets through."""
+    approved = case.ceiling or ZERO
+    return Intent(
+        client_order_id=client_order_id,
+        proposal_id=of.proposal.id,
+        verdict_id=of.verdict.id,
+        symbol=case.situation.market.symbol,
+        side=Side(case.proposal.action),
+        qty=approved,
+        worst_price=case.worst_price,
+        reserved_quote=reserve(case, approved),
+        at=case.situation.at,
+        origin="operator" if case.operator else "verdict",
+    )
 
 
 def submit(desk: Desk, intent: Intent) -> Outcome:
@@ -141,14 +162,16 @@ def submit(desk: Desk, intent: Intent) -> Outcome:
     return place_market_order(desk.exchange, intent)
 
 
-def _not_sent(desk: Desk, tx: Transaction, of: _Lineage, law: Review, now: Moment) -> None:
-    desk.ledger.log_event(
-        tx,
-        "NOT_SENT",
-        {"verdict_id": of.verdict.id, "reason": _words(law)},
-        now,
-        of.verdict.trace_id,
-    )
+def _not_sent(desk: Desk, tx: Transaction, of: Lineage, law: Review, at: tuple[Moment, str]) -> None:
+    """The law's word on what it no longer lets through, at a moment and under the terms of a hash."""
+    now, terms = at
+    content = {
+        "verdict_id": of.verdict.id,
+        "reason": _words(law),
+        "law": review_document(law),
+        "terms_sha256": terms,
+    }
+    desk.ledger.log_event(tx, "NOT_SENT", content, now, of.verdict.trace_id)
 
 
 def _words(law: Review) -> str:

@@ -1,66 +1,203 @@
-"""replay: a decision made again from what the ledger held before it, with the answers its model gave then.
+"""replay: each step made again from what the ledger held before it, with the answers its models gave then.
 
-Nothing is asked and nothing is written. What differs is said: another prompt, another fact, another word of the law.
+Nothing is asked and nothing is written. Features come from the stored candles, decisions from recorded answers,
+verdicts and orders from the law, trades from fills, snapshots from the book: all must come out to the letter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
+from trader_cli.core.decimals import dec, text
 from trader_cli.core.errors import NotFoundError
+from trader_cli.core.limits import review
 from trader_cli.phases import judge, plan, propose
 from trader_cli.phases.desk import Minds, standing
+from trader_cli.phases.execute import Lineage, approved_qty, case_at, intended
 from trader_cli.phases.record import Decided, source
+from trader_cli.phases.snapshot import braking, marked, ours
 from trader_cli.schemas.decision import OPERATOR, Decision
-from trader_cli.schemas.question import Agent
-from trader_cli.schemas.replay import Replay
+from trader_cli.schemas.market import Observation
+from trader_cli.schemas.order import OrderState
+from trader_cli.schemas.replay import Replay, Step
+from trader_cli.tools import replays
 from trader_cli.tools.ledger import Ledger
+from trader_cli.tools.memory import Lessons, learnt_document
 from trader_cli.tools.models.recorded import NOT_RECORDED, RecordedModel
-from trader_cli.tools.replays import Ground, ground
-from trader_cli.tools.rows import review_document
+from trader_cli.tools.past import Past, Rewind
+from trader_cli.tools.replays import Done, Ground
+from trader_cli.tools.rows import dumps, review_document, snapshot_columns, trade_columns
+from trader_cli.tools.strategy import compute_indicators
 
-Rewind = Callable[[int], Ledger]
-"""The ledger as it stood before a link."""
-
-
-def replay(ledger: Ledger, trace_id: str, agent: Agent, rewind: Rewind) -> Replay:
-    """One step of a trace again. Raises NotFoundError where the trace has no such step, or a person made it."""
-    decision = ledger.decision_of(trace_id, agent)
-    if decision is None:
-        raise NotFoundError(f"trace {trace_id[:8]} has no {agent.value} step", "See it: trader ledger trace last")
-    if decision.source == OPERATOR:
-        raise NotFoundError(f"decision {decision.id} was made by an operator: there is nothing to replay")
-    on = ground(ledger, decision)
-    model = RecordedModel(ledger, trace_id)
-    again = _decide(ledger, decision, on, rewind, Minds(model, model, model, tool_rounds=on.tool_rounds))
-    return Replay(
-        agent,
-        decision,
-        again.payload.payload(),
-        len(model.got),
-        tuple(_differences(decision, again, on, model)),
-    )
+_DRIFTS = ("drift_usdt", "drift_btc")
 
 
-def _decide(ledger: Ledger, decision: Decision[Any], on: Ground, rewind: Rewind, minds: Minds) -> Decided:
-    """The step's own decision, in the situation it was made in."""
-    if decision.observation_id is None:
-        raise NotFoundError(f"decision {decision.id} names no observation", "Look: trader ledger verify")
-    timeframe_ms = on.timeframe_ms
-    seen = ledger.observation(decision.observation_id, timeframe_ms)
-    past = rewind(on.link)
+def replay(ledger: Ledger, steps: Iterable[Done], rewind: Rewind) -> Iterator[Replay]:
+    """Steps again, which must come in the order they were written. Raises LedgerError for an old ledger."""
+    replays.check_schema(ledger)
+    player: _Player | None = None
     try:
-        where = standing(past, seen, decision.at, on.terms, on.state)
+        for done in steps:
+            player = player or _Player(ledger, Past(ledger, rewind, done.link))
+            yield player.play(done)
     finally:
-        past.close()
-    if decision.proposal_id is not None:
-        proposal = ledger.decision(decision.proposal_id)[1]
-        planned = ledger.decision(proposal.plan_id or 0)[1]
-        return judge.decide(minds, judge.case_in(where, planned, proposal), proposal)
-    if decision.plan_id is not None:
-        return propose.decide(minds, where, ledger.decision(decision.plan_id)[1])
-    return plan.decide(minds, where, decision.trace_id)
+        if player is not None:
+            player.past.close()
+
+
+class _Player:
+    """Plays steps again on a past that moves on with them."""
+
+    def __init__(self, ledger: Ledger, past: Past) -> None:
+        self.past = past
+        self._ledger = ledger
+        self._timeframe_ms = replays.timeframe_of(ledger)
+        self._seen: Observation | None = None
+        self._unlike: str | None = None
+        self._lines = replays.Lines()
+        self._lessons = Lessons(ledger, past.ledger)
+
+    def play(self, done: Done) -> Replay:
+        """One step again. Raises NotFoundError where a row that it stands on is not there."""
+        if done.step is Step.SNAPSHOT:
+            return self._snapshot(done)
+        if done.step is Step.EXECUTE:
+            return self._execute(done)
+        return self._decision(done)
+
+    # --- plan, propose, judge
+
+    def _decision(self, done: Done) -> Replay:
+        ledger = self._ledger
+        decision = ledger.decision(done.row_id)[1]
+        row = "decisions", done.row_id
+        if decision.source == OPERATOR:
+            why = "a person decided"
+            return Replay(done.step, done.trace_id, row, OPERATOR, decision.payload.payload(), None, 0, skipped=why)
+        on = replays.ground(ledger, decision)
+        model = RecordedModel(ledger, decision.trace_id)
+        seen = self._observed(decision.observation_id)
+        where = standing(self.past.move_to(done.link), seen, decision.at, on.terms, on.state)
+        again = self._decide(decision, where, Minds(model, model, model, tool_rounds=on.tool_rounds))
+        unlike = () if self._unlike is None else (self._unlike,)
+        differences = (*unlike, *_differences(decision, again, on, model))
+        payload = again.payload.payload()
+        return Replay(
+            done.step, done.trace_id, row, decision.source, json.loads(on.payload), payload, len(model.got), differences
+        )
+
+    def _decide(self, decision: Decision[Any], where: Any, minds: Minds) -> Decided:
+        """The step's own decision, in the situation it was made in."""
+        ledger = self._ledger
+        if decision.proposal_id is not None:
+            proposal = ledger.decision(decision.proposal_id)[1]
+            planned = ledger.decision(proposal.plan_id or 0)[1]
+            return judge.decide(minds, judge.case_in(where, planned, proposal), proposal)
+        if decision.plan_id is not None:
+            return propose.decide(minds, where, ledger.decision(decision.plan_id)[1])
+        return plan.decide(minds, where, decision.trace_id)
+
+    def _observed(self, observation_id: int | None) -> Observation:
+        """What was seen, with its features worked out again from the candles; `_unlike` says how it differs."""
+        if observation_id is None:
+            raise NotFoundError("a step names no observation", "Look: trader ledger verify")
+        if self._seen is None or self._seen.id != observation_id:
+            seen = self._ledger.observation(observation_id, self._timeframe_ms)
+            features = compute_indicators(seen.window)
+            self._unlike = self._lines.differ(self._ledger, seen)
+            if self._unlike is None and features != seen.features:
+                self._unlike = f"the features of observation {seen.id} are not those of its candles"
+            self._seen = replace(seen, features=features)
+        return self._seen
+
+    # --- execute
+
+    def _execute(self, done: Done) -> Replay:
+        ledger = self._ledger
+        was = replays.sent(ledger, done)
+        row = done.table, done.row_id
+        if was.verdict_id is None or was.law is None:
+            why = "the law's word on it is not in the ledger"
+            return Replay(done.step, done.trace_id, row, None, was.columns, None, skipped=why)
+        of = self._lineage(was.verdict_id)
+        law = json.loads(was.law)
+        on = replays.ground(ledger, of.verdict)
+        seen = self._observed(replays.seen_in(ledger, was.link) or of.proposal.observation_id)
+        state = replays.state_of(None, law)
+        where = standing(self.past.move_to(done.link), seen, was.at, was.terms or on.terms, state)
+        case = case_at(where, of, dec(law["price"]), approved_qty(of.proposal.payload, of.verdict.payload))
+        word = dumps(review_document(review(case)))
+        differences = [] if self._unlike is None else [self._unlike]
+        if word != was.law:
+            differences.append(f"the law says something else: {first_difference(law, json.loads(word))}")
+        again: dict[str, Any] = {"law": json.loads(word)}
+        recorded: dict[str, Any] = {**was.columns, "law": law}
+        if done.table == "orders":
+            again |= self._ordered(of, case, was.columns["client_order_id"])
+            recorded |= {"trade": replays.trade_of(ledger, was.columns["client_order_id"])}
+            differences += _unlike(recorded, again)
+        else:
+            again |= was.columns
+        return Replay(done.step, done.trace_id, row, of.verdict.source, recorded, again, 0, tuple(differences))
+
+    def _lineage(self, verdict_id: int) -> Lineage:
+        verdict = self._ledger.decision(verdict_id)[1]
+        proposal = self._ledger.decision(verdict.proposal_id or 0)[1]
+        return Lineage(self._ledger.decision(proposal.plan_id or 0)[1], proposal, verdict)
+
+    def _ordered(self, of: Lineage, case: Any, client_order_id: str) -> dict[str, Any]:
+        """What the intent decides, and the trade as the order's fills make it."""
+        intent = intended(case, of, client_order_id)
+        order = self._ledger.order(client_order_id)
+        executed = order is not None and order.state in (OrderState.FILLED, OrderState.PARTIAL)
+        trade = None
+        if order is not None and executed and order.fills:
+            trade = {"side": intent.side.value, "symbol": intent.symbol, **trade_columns(order.fills, order.state)}
+        return {
+            "client_order_id": client_order_id,
+            "symbol": intent.symbol,
+            "side": intent.side.value,
+            "qty": text(intent.qty),
+            "worst_price": text(intent.worst_price),
+            "reserved_quote": text(intent.reserved_quote),
+            "origin": intent.origin,
+            "trade": trade,
+        }
+
+    # --- snapshot
+
+    def _snapshot(self, done: Done) -> Replay:
+        ledger = self._ledger
+        past = self.past.move_to(done.link)
+        recorded = replays.snapshot_row(ledger, done.row_id)
+        planned, terms = replays.planned_before(ledger, done.link)
+        row = "portfolio", done.row_id
+        observed = replays.seen_in(ledger, done.link) or planned
+        if terms is None or observed is None:
+            why = "no decision before it names the market's rules"
+            return Replay(done.step, done.trace_id, row, None, recorded, None, skipped=why)
+        seen = self._observed(observed)
+        at = replays.moment_of(recorded)
+        held = ours(past, seen) if done.trace_id is not None or not past.ordered_since(seen.id) else None
+        taken = marked(past, seen, at, terms[0], (done.trace_id, held))
+        again: dict[str, Any] = dict(snapshot_columns(taken))
+        differences = [] if self._unlike is None else [self._unlike]
+        if done.trace_id is None and held is None:  # the account was asked, and what it said is in the row alone
+            again |= {name: recorded[name] for name in _DRIFTS}
+        differences += _unlike(recorded, again)
+        if done.trace_id is not None:
+            turns = list(braking(past, seen, terms[0], terms[2], taken))
+            differences += _unlike({"turns": replays.turns_in(ledger, done.link)}, {"turns": turns})
+        kept = replays.memory_in(ledger, done.link)
+        learnt = [dumps(learnt_document(one)) for one in self._lessons.before(done.link)]
+        differences += _unlike({"memory": [*map(json.loads, kept)]}, {"memory": [*map(json.loads, learnt)]})
+        if not differences and kept != learnt:
+            differences.append("memory is not the same to the letter")
+        return Replay(done.step, done.trace_id, row, None, recorded, again, 0, tuple(differences))
 
 
 def _differences(decision: Decision[Any], again: Decided, on: Ground, model: RecordedModel) -> Iterator[str]:
@@ -72,12 +209,43 @@ def _differences(decision: Decision[Any], again: Decided, on: Ground, model: Rec
     if rounds and rounds[-1].answer.status == NOT_RECORDED:
         yield str(rounds[-1].answer.error)
         return
-    was, now = decision.payload.payload(), again.payload.payload()
+    was, now = json.loads(on.payload), again.payload.payload()
     for name in {**was, **now}:
         if was.get(name) != now.get(name):
             yield f"{name} is {now.get(name)!r}, it was {was.get(name)!r}"
+    if was == now and on.payload != dumps(now):
+        yield "the decision is not the same to the letter"
     for name, before, after in (("source", decision.source, source(again)), ("cause", decision.cause, again.cause)):
         if before != after:
             yield f"{name} is {after!r}, it was {before!r}"
-    if again.review is not None and review_document(again.review) != on.law:
-        yield "the law says something else of it"
+    law = None if again.review is None else dumps(review_document(again.review))
+    if law != on.law:
+        what = first_difference(*(None if one is None else json.loads(one) for one in (on.law, law)))
+        yield f"the law says something else: {what}"
+
+
+def _unlike(recorded: dict[str, Any], again: dict[str, Any]) -> list[str]:
+    """The first difference of each name that both have."""
+    found = ((name, first_difference(recorded[name], again[name])) for name in recorded if name in again)
+    return [f"{name}{'' if what[0] in '.[' else ' '}{what}" for name, what in found if what is not None]
+
+
+def first_difference(was: Any, now: Any) -> str | None:
+    """Where two JSON values differ first, and how; None where they are the same."""
+    if isinstance(was, dict) and isinstance(now, dict):
+        parts = ((f".{name}", was.get(name), now.get(name)) for name in {**was, **now})
+    elif isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
+        parts = ((f"[{at}]", one, other) for at, (one, other) in enumerate(zip(was, now, strict=True)))
+    elif type(was) is type(now) and was == now:
+        return None
+    else:
+        return f"is {_brief(now)}, it was {_brief(was)}"
+    for place, one, other in parts:
+        if (found := first_difference(one, other)) is not None:
+            return f"{place}{' ' if found.startswith('is ') else ''}{found}"
+    return None
+
+
+def _brief(value: Any) -> str:
+    said = value if isinstance(value, str) else dumps(value) if not isinstance(value, Decimal) else text(value)
+    return said if len(said) <= 80 else f"{said[:79]}…"

@@ -8,6 +8,7 @@ from enum import IntEnum
 
 from trader_cli.schemas.book import Book
 from trader_cli.schemas.market import Costs, Market, Observation
+from trader_cli.schemas.memory import Posterior
 
 
 class TradingState(IntEnum):
@@ -97,16 +98,6 @@ class History:
     orders_last_hour: int = 0
     losses: tuple[int, ...] = ()
     refusals: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Posterior:
-    """What is believed of a policy's net edge per trade, in basis points; `n` outcomes behind it."""
-
-    policy_id: str
-    mean_bp: float
-    sd_bp: float
-    n: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,21 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trader_cli.core.decimals import dec, text
+from trader_cli.core.decimals import dec
 from trader_cli.core.moments import Moment, day_start, iso, parse_iso
 from trader_cli.schemas.book import Book, Snapshot
 from trader_cli.schemas.situation import History
 from trader_cli.tools import chain
 from trader_cli.tools.accounts import AccountStore, changed
-from trader_cli.tools.rows import ANEW, BOOK, SNAPSHOTS, TAKEN_OR_REFUSED, read_snapshot, refused_by_exchange
+from trader_cli.tools.rows import (
+    ANEW,
+    BOOK,
+    SNAPSHOTS,
+    TAKEN_OR_REFUSED,
+    read_snapshot,
+    refused_by_exchange,
+    snapshot_columns,
+)
 from trader_cli.tools.store import Transaction
 
 HOUR_MS = 3_600_000
@@ -59,26 +67,8 @@ class BookStore(AccountStore):
         return book
 
     def snapshot_portfolio(self, tx: Transaction, snapshot: Snapshot) -> int:
-        """The book marked to a price. `balance_usdt` and `balance_btc` are quote and base, whatever the symbol."""
-        book = snapshot.book
-        row_id = tx.insert(
-            "portfolio",
-            ts_utc=iso(snapshot.at),
-            balance_usdt=text(book.quote),
-            balance_btc=text(book.base),
-            unrealized_pnl_usdt=text(snapshot.unrealized),
-            realized_pnl_usdt=text(book.realized),
-            symbol=snapshot.symbol,
-            trace_id=snapshot.trace_id,
-            mark_price=text(snapshot.mark_price),
-            equity_usdt=text(snapshot.equity),
-            cost_usdt=text(book.cost),
-            deposits_usdt=text(book.deposits),
-            fees_usdt=text(book.fees),
-            peak_usdt=text(snapshot.peak),
-            drift_usdt=None if snapshot.drift_quote is None else text(snapshot.drift_quote),
-            drift_btc=None if snapshot.drift_base is None else text(snapshot.drift_base),
-        )
+        """The book marked to a price."""
+        row_id = tx.insert("portfolio", **snapshot_columns(snapshot))
         self.remember("snapshot", ("portfolio",), replace(snapshot, id=row_id))
         self.remember("snapshot link", ("portfolio",), tx.seq)
         if snapshot.trace_id is not None:

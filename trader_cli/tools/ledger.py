@@ -7,7 +7,7 @@ written. All SQL of the daily commands is in this file and in those of the store
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from trader_cli.schemas.situation import Limits, Owner
 from trader_cli.schemas.trader import Proposal
 from trader_cli.tools.books import BookStore
 from trader_cli.tools.calls import CallStore
+from trader_cli.tools.chain import Row
 from trader_cli.tools.observations import ObservationStore
 from trader_cli.tools.orders import missing
 from trader_cli.tools.rows import DECISIONS, dumps, read_decision, read_market, review_document, terms_text
@@ -42,6 +43,11 @@ class Ledger(CallStore, BookStore, ObservationStore):
         super().forget()
         self._newest = {}
         self._terms = None
+
+    def follow(self, rows: Iterable[tuple[str, Row]], link: int) -> None:
+        """Take over rows as OrderStore does."""
+        super().follow(rows, link)
+        self._newest = {}
 
     def log_terms(self, tx: Transaction, market: Market, costs: Costs, limits: Limits) -> str:
         """The trading rules, costs and limits a decision was made under, once each; returns their hash."""

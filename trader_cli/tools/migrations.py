@@ -488,6 +488,22 @@ def m004_accounts(db: sqlite3.Connection) -> None:
     _insert_only(db, "fills", "id", ("coalesce(epoch, 1) = coalesce(NEW.epoch, 1) AND trade_id = NEW.trade_id",))
 
 
+_MEMORY = """
+ALTER TABLE orders ADD COLUMN terms_sha256 TEXT REFERENCES terms(sha256);
+CREATE INDEX memory_by_key ON memory(key);
+CREATE INDEX memory_by_purchase ON memory(json_extract(value_json, '$.experiment.opened_by'));
+CREATE INDEX memory_by_sale ON memory(json_extract(value_json, '$.experiment.closed_by'))
+"""
+"""What is asked of memory, and under which terms an order was written down (NULL: by an older program)."""
+
+
+@step
+def m005_memory(db: sqlite3.Connection) -> None:
+    """Ways to find outcomes, and the terms of an order. No row is written, and every hash stays as it was."""
+    for statement in _MEMORY.split(";"):
+        db.execute(statement)
+
+
 def strange(db: sqlite3.Connection, triggers_only: bool = False) -> Iterator[str]:
     """What of a ledger's tables, indexes and triggers is not as the steps it has had make it.
 

@@ -33,6 +33,7 @@ class ObservationStore(Store):
 
     def __init__(self, db: Any, path: Path | None, wall: Callable[[], Moment]) -> None:
         self._bars: dict[Moment, _Bar] = {}
+        self._read: dict[str, tuple[tuple[str, ...], Candle]] = {}
         self._observation: Observation | None = None
         self._lines: list[bytes] = []
         super().__init__(db, path, wall)
@@ -139,5 +140,14 @@ class ObservationStore(Store):
             "WHERE opened_at BETWEEN ? AND ? AND link <= ? ORDER BY opened_at, revision",
             (first_at, last_at, link),
         ):
-            newest[row[0]] = tuple(row[1:])
-        return tuple(Candle(parse_iso(at), *map(Decimal, texts)) for at, texts in newest.items())
+            newest[row[0]] = row[1:]
+        if len(self._read) > _BARS_KEPT:
+            self._read.clear()
+        return tuple(self._candle(at, texts) for at, texts in newest.items())
+
+    def _candle(self, at: str, texts: tuple[str, ...]) -> Candle:
+        """A stored bar; the same object for the same text, since windows overlap."""
+        known = self._read.get(at)
+        if known is None or known[0] != texts:
+            known = self._read[at] = texts, Candle(parse_iso(at), *map(Decimal, texts))
+        return known[1]

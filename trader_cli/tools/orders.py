@@ -7,29 +7,30 @@ rebuilt from the events.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
-from trader_cli.core import accounting
-from trader_cli.core.decimals import add, dec, text
+from trader_cli.core.decimals import dec, text
 from trader_cli.core.errors import LedgerError, NotFoundError
 from trader_cli.core.hostile import storable
 from trader_cli.core.moments import Moment, iso, parse_iso
 from trader_cli.schemas.decision import Review
 from trader_cli.schemas.order import SETTLED, Fill, Intent, Order, OrderState, Outcome, Side
-from trader_cli.tools.rows import FILLS, dumps, read_fill, review_document
+from trader_cli.tools.chain import Row
+from trader_cli.tools.rows import FILLS, dumps, read_fill, review_document, trade_columns
 from trader_cli.tools.store import Store, Transaction
 
 
 class OrderStore(Store):
     """A store that keeps orders."""
 
-    def reserve(self, tx: Transaction, intent: Intent, review: Review, trace_id: str | None) -> None:
-        """Write an order down before it is sent."""
-        self._write_down(tx, intent, {}, trace_id, dumps(review_document(review)))
+    def reserve(self, tx: Transaction, intent: Intent, review: Review, trace_id: str | None, terms: str | None) -> None:
+        """Write an order down before it is sent, with the law's word on it under the terms of that hash."""
+        self._write_down(tx, intent, {}, trace_id, (dumps(review_document(review)), terms))
 
     def adopt(self, tx: Transaction, intent: Intent, evidence: dict[str, str | None]) -> Order:
         """Write an order down that the exchange has and this ledger lost, with a restored backup perhaps."""
-        self._write_down(tx, intent, evidence, None, None)
+        self._write_down(tx, intent, evidence, None, (None, None))
         return Order(intent, OrderState.INTENT, None, (), evidence)
 
     def _write_down(
@@ -38,7 +39,7 @@ class OrderStore(Store):
         intent: Intent,
         evidence: dict[str, str | None],
         trace_id: str | None,
-        law_json: str | None,
+        ruled: tuple[str | None, str | None],
     ) -> None:
         tx.insert(
             "orders",
@@ -54,7 +55,8 @@ class OrderStore(Store):
             worst_price=text(intent.worst_price),
             reserved_quote=text(intent.reserved_quote),
             recv_window_ms=intent.recv_window_ms,
-            law_json=law_json,
+            law_json=ruled[0],
+            **({"terms_sha256": ruled[1]} if self.has("orders", "terms_sha256") else {}),
         )
         self._log_order_event(tx, intent.client_order_id, None, OrderState.INTENT, None, evidence, intent.at)
         self.db.execute("INSERT INTO open_orders VALUES (?)", (intent.client_order_id,))
@@ -75,10 +77,7 @@ class OrderStore(Store):
                 for fill in report.fills:
                     self._log_fill(tx, intent.client_order_id, fill, self.later_epoch())
                 self.log_trade(tx, intent, outcome, at)
-            if outcome.state in SETTLED:
-                self.db.execute("DELETE FROM open_orders WHERE client_order_id = ?", (intent.client_order_id,))
-            else:  # also one that was given up and turned up
-                self.db.execute("INSERT OR IGNORE INTO open_orders VALUES (?)", (intent.client_order_id,))
+            self._list_open(intent.client_order_id, outcome.state in SETTLED)
         return self._order("client_order_id = ?", intent.client_order_id) or missing("the order just settled")
 
     def log_trade(self, tx: Transaction, intent: Intent, outcome: Outcome, at: Moment) -> int:
@@ -86,10 +85,6 @@ class OrderStore(Store):
         report = outcome.report
         if report is None or not report.fills:
             raise LedgerError("an executed order needs fills", "This is a bug.")
-        qty = add(*(fill.qty for fill in report.fills))
-        quote_qty = add(*(fill.quote_qty for fill in report.fills))
-        assets = {fill.fee_asset for fill in report.fills}
-        whole = outcome.state is OrderState.FILLED
         trace = self.db.execute(
             "SELECT trace_id FROM orders WHERE client_order_id = ?", (intent.client_order_id,)
         ).fetchone()
@@ -98,16 +93,11 @@ class OrderStore(Store):
             ts_utc=iso(at),
             symbol=intent.symbol,
             side=intent.side.value,
-            qty=text(qty),
-            price=text(accounting.average_price(quote_qty, qty)),
-            fee=text(add(*(fill.fee for fill in report.fills))) if len(assets) == 1 else None,
             order_id=report.exchange_order_id,
             idempotency_key=intent.client_order_id,
             proposal_id=intent.proposal_id,
-            status="FILLED" if whole else "PARTIALLY_FILLED",
-            fee_asset=next(iter(assets)) if len(assets) == 1 else None,
-            quote_qty=text(quote_qty),
             trace_id=trace[0] if trace else None,
+            **trade_columns(report.fills, outcome.state),
         )
 
     def _log_order_event(
@@ -210,6 +200,21 @@ class OrderStore(Store):
         """An order's fills, in the order they were booked."""
         rows = self.db.execute(f"{FILLS} WHERE f.client_order_id = ? ORDER BY f.id", (client_order_id,))
         return tuple(read_fill(row) for row in rows)
+
+    def follow(self, rows: Iterable[tuple[str, Row]], link: int) -> None:
+        """Take over rows as Store does, and what they say of orders that are open."""
+        rows = tuple(rows)
+        super().follow(rows, link)
+        for table, row in rows:
+            if table == "order_events":
+                settled = OrderState(str(row["state"])) in SETTLED
+                self._list_open(str(row["client_order_id"]), settled)
+
+    def _list_open(self, client_order_id: str, settled: bool) -> None:
+        if settled:
+            self.db.execute("DELETE FROM open_orders WHERE client_order_id = ?", (client_order_id,))
+        else:  # also one that was given up and turned up
+            self.db.execute("INSERT OR IGNORE INTO open_orders VALUES (?)", (client_order_id,))
 
 
 def missing(what: str) -> Any:

@@ -24,13 +24,14 @@ ROWS = 3_000
 _ALL = 2**62
 """More than the number of any link."""
 
-_FEWER = {"model_calls": 1, "model_reserves": 0, "observations": 60, "decisions": 600}
+_FEWER = {"model_calls": 1, "model_reserves": 0, "observations": 60, "decisions": 600, "memory": 300}
 """Tables with wide rows of which a phase reads only the end."""
 
 _WHOLE = ("meta", "prompts")
 _NEWEST = tuple(table for table in migrations.CHAINED if table not in _WHOLE)
 _OLDER = {
     "events": "SELECT max(id) FROM source.events WHERE link < :before GROUP BY kind",
+    "memory": "SELECT max(id) FROM source.memory WHERE link < :before GROUP BY key",
     "decisions": "SELECT d.id FROM source.trades AS t JOIN source.decisions AS p ON p.id = t.proposal_id "
     "JOIN source.decisions AS d ON d.id IN (p.id, p.plan_id) "
     "WHERE t.id = (SELECT max(id) FROM source.trades WHERE side = 'BUY' AND link < :before)",
@@ -38,8 +39,8 @@ _OLDER = {
     "model_calls": "SELECT c.id FROM source.model_reserves AS r JOIN source.model_calls AS c ON c.reserve_id = r.id "
     "WHERE r.wall_ts >= :day",
 }
-"""What is read however old it is: the trading state (the newest event of each kind), whose the position is, and what
-models cost today."""
+"""What is read however old it is: the trading state (the newest event of each kind), what memory knows of each policy,
+whose the position is, and what models cost today."""
 
 
 def rehearse(path: Path, wall: Callable[[], Moment], before: int | None = None) -> Ledger:

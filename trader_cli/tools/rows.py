@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
+from trader_cli.core import accounting
 from trader_cli.core.audit import text_sha256
-from trader_cli.core.decimals import dec, text
-from trader_cli.core.moments import Moment, parse_iso
+from trader_cli.core.decimals import add, dec, text
+from trader_cli.core.moments import Moment, iso, parse_iso
 from trader_cli.schemas.book import Book, Snapshot
 from trader_cli.schemas.decision import Decision, Review, Ruling
 from trader_cli.schemas.judge import Verdict
 from trader_cli.schemas.market import Candle, Costs, Market
-from trader_cli.schemas.order import Fill
+from trader_cli.schemas.order import Fill, OrderState
 from trader_cli.schemas.planner import Plan
 from trader_cli.schemas.question import Agent
 from trader_cli.schemas.situation import Limits
@@ -107,6 +108,43 @@ def read_snapshot(row: tuple[Any, ...]) -> Snapshot:
     drifts = [None if value is None else dec(value) for value in row[14:16]]
     book = Book(*map(dec, row[4:10]))
     return Snapshot(row[0], row[1], parse_iso(row[2]), row[3], book, *map(dec, row[10:14]), *drifts)
+
+
+def snapshot_columns(snapshot: Snapshot) -> dict[str, str | None]:
+    """A snapshot as columns. `balance_usdt` and `balance_btc` are quote and base, whatever the symbol."""
+    book = snapshot.book
+    return {
+        "ts_utc": iso(snapshot.at),
+        "balance_usdt": text(book.quote),
+        "balance_btc": text(book.base),
+        "unrealized_pnl_usdt": text(snapshot.unrealized),
+        "realized_pnl_usdt": text(book.realized),
+        "symbol": snapshot.symbol,
+        "trace_id": snapshot.trace_id,
+        "mark_price": text(snapshot.mark_price),
+        "equity_usdt": text(snapshot.equity),
+        "cost_usdt": text(book.cost),
+        "deposits_usdt": text(book.deposits),
+        "fees_usdt": text(book.fees),
+        "peak_usdt": text(snapshot.peak),
+        "drift_usdt": None if snapshot.drift_quote is None else text(snapshot.drift_quote),
+        "drift_btc": None if snapshot.drift_base is None else text(snapshot.drift_base),
+    }
+
+
+def trade_columns(fills: Sequence[Fill], state: OrderState) -> dict[str, str | None]:
+    """What the specification's row of an executed order says of its fills: quantity, average price, fee."""
+    qty = add(*(fill.qty for fill in fills))
+    quote_qty = add(*(fill.quote_qty for fill in fills))
+    assets = {fill.fee_asset for fill in fills}
+    return {
+        "qty": text(qty),
+        "price": text(accounting.average_price(quote_qty, qty)),
+        "fee": text(add(*(fill.fee for fill in fills))) if len(assets) == 1 else None,
+        "status": "FILLED" if state is OrderState.FILLED else "PARTIALLY_FILLED",
+        "fee_asset": next(iter(assets)) if len(assets) == 1 else None,
+        "quote_qty": text(quote_qty),
+    }
 
 
 def read_fill(row: tuple[Any, ...]) -> Fill:

@@ -10,7 +10,7 @@ import errno
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
@@ -328,6 +328,18 @@ class Store:
     def _ledger_id(self) -> str:
         row = self.db.execute("SELECT value FROM meta WHERE key = 'ledger_id'").fetchone()
         return str(row[0]) if row else ""
+
+    # --- a copy that moves on ----------------------------------------------------------------
+
+    def follow(self, rows: Iterable[tuple[str, chain.Row]], link: int) -> None:
+        """Take over rows of the ledger that this copy in memory was made of, up to a link; parents come first."""
+        if self.path is not None:
+            raise RuntimeError("only a copy in memory can follow another ledger")
+        for table, row in rows:
+            statement, columns = self._inserts[table]
+            self.db.execute(statement, [row[column] for column in columns])
+            self._written[table] += 1
+        self._tail = (link, "")
 
     # --- the chain ---------------------------------------------------------------------------
 

@@ -77,9 +77,11 @@ def verdicts(ledger: Ledger) -> Iterator[Ruled | str]:
 def orders(ledger: Ledger) -> Iterator[Ruled | str]:
     """Every order in order, judged when it was sent."""
     past = _Past(ledger)
+    own = ledger.has("orders", "terms_sha256")  # an older program wrote down an order under its verdict's terms
+    joins = _JOINS.replace("= j.terms_sha256", "= coalesce(o.terms_sha256, j.terms_sha256)") if own else _JOINS
     sql = (
         f"SELECT {_COLUMNS}, o.client_order_id, o.ts_utc, o.side, o.qty, o.worst_price, o.reserved_quote, o.law_json, "
-        f"o.link FROM orders AS o LEFT JOIN decisions AS j ON j.id = o.verdict_id {_JOINS} "
+        f"o.link FROM orders AS o LEFT JOIN decisions AS j ON j.id = o.verdict_id {joins} "
         "WHERE o.origin = 'verdict' ORDER BY o.id"
     )
     for row in ledger.db.execute(sql):

@@ -54,7 +54,8 @@ def trace_lines(whole: Mapping[str, Any]) -> list[str]:
     for order in whole["orders"]:
         lines += _order(order, whole["order_events"], whole["fills"])
     lines += map(_trade, whole["trades"])
-    lines += (f"event #{event['id']}  {event['kind']}  {json.dumps(event['data'])}" for event in whole["events"])
+    for event in whole["events"]:
+        lines += _event(event)
     for taken in whole["portfolio"]:
         lines += _snapshot(taken)
     lines += _links(whole["audit_chain"])
@@ -151,6 +152,14 @@ def _order(order: Row, events: Rows, fills: Rows) -> Iterator[str]:
 def _trade(trade: Row) -> str:
     fee = f"fee {trade['fee']} {trade['fee_asset']}"
     return f"trade #{trade['id']}  {trade['status']} {trade['side']} {trade['qty']} @ {trade['price']}  {fee}"
+
+
+def _event(event: Row) -> Iterator[str]:
+    """An event with what it says; the law's word on what was not sent, as elsewhere."""
+    said = dict(event["data"])
+    law = said.pop("law", None)
+    yield f"event #{event['id']}  {event['kind']}  {json.dumps(said)}"
+    yield from _law(law, "law again")
 
 
 def _snapshot(taken: Row) -> Iterator[str]:

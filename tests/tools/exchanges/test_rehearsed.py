@@ -162,7 +162,7 @@ def test_an_order_that_was_really_sent_is_settled_in_the_rehearsal_by_what_the_a
         assert verdict.payload.decision == "APPROVE"
         with scene.ledger.transaction() as tx:
             assert verdict.review is not None
-            scene.ledger.reserve(tx, real, verdict.review, planned.trace_id)
+            scene.ledger.reserve(tx, real, verdict.review, planned.trace_id, None)
         account.found = report
         (settled,) = recover(scene.desk)
         assert settled.state is OrderState.FILLED

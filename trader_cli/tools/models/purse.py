@@ -36,9 +36,9 @@ class OverBudgetError(Exception):
 
 
 class Purse:
-    """The budget of a UTC day on the wall, and of this run where it has one. Both count what may have been billed."""
+    """The budgets there are: of a UTC day on the wall, of this run. Both count what may have been billed."""
 
-    def __init__(self, ledger: Ledger, per_day: Decimal, per_run: Decimal | None = None) -> None:
+    def __init__(self, ledger: Ledger, per_day: Decimal | None, per_run: Decimal | None = None) -> None:
         self._ledger = ledger
         self._per_day = per_day
         self._per_run = per_run

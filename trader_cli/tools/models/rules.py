@@ -16,16 +16,16 @@ from typing import Any
 from trader_cli.core.decimals import ZERO, brief, ceil_to, dec, div, floor_to, percent, text
 from trader_cli.core.policies import within_bounds
 from trader_cli.core.ports import Ids
-from trader_cli.core.regimes import Regime, explore_ratio, falling, ranking, regime, tuned
+from trader_cli.core.posteriors import dof_of, draw, posterior
+from trader_cli.core.regimes import FIT_BP, Regime, explore_ratio, falling, ranking, regime, tuned
 from trader_cli.schemas.market import Features
+from trader_cli.schemas.memory import Posterior
 from trader_cli.schemas.policy import BY_ID
 from trader_cli.schemas.question import Agent, Answer, Question
 
 Facts = Mapping[str, Any]
 Payload = dict[str, Any]
 
-HORIZON_BARS = 36
-"""How long a position is expected to be held: its move is about volatility x sqrt(this)."""
 SHARE_PCT = Decimal(10)
 """The most of our equity that one position takes, in percent."""
 CALM_DAILY = 0.04
@@ -64,11 +64,12 @@ class RulesModel:
         state = facts.get("trading_state")
         if here is Regime.UNDEFINED or _blocked(facts) or state not in ("RUN", "REDUCE"):
             return _plan_payload("OBSERVE", 0.0, facts, [owner or _strategy("cash")])
-        beliefs, outcomes = _beliefs(facts)
-        explore = explore_ratio(outcomes)
+        beliefs = _beliefs(facts, here)
+        explore = explore_ratio(int(sum(belief.n for belief in beliefs)))
         chance = self._ids.chance(trace_id)
-        draw = chance.gauss if chance.random() < explore else None
-        ranked = ranking(here, beliefs, draw)[:2]
+        tries = chance.random() < explore
+        expected = {one.policy_id: draw(one, chance) if tries else one.mean_bp for one in beliefs}
+        ranked = ranking(expected)[:2]
         flee = here is Regime.TURBULENT and falling(features)
         chosen = [] if flee or state == "REDUCE" else [_strategy(name, tuned(name, here)) for name in ranked]
         return _plan_payload("TRADE", explore, facts, _strategies(owner, chosen, flee))
@@ -102,15 +103,20 @@ def _owner(position: Facts) -> Payload | None:
     return None if policy_id is None else _strategy(policy_id, _mapping(position.get("params")))
 
 
-def _beliefs(facts: Facts) -> tuple[dict[str, tuple[float, float]], int]:
-    """Mean and deviation of each policy's edge in basis points; how many outcomes are behind them all."""
-    beliefs: dict[str, tuple[float, float]] = {}
-    outcomes = 0.0
-    for policy_id, posterior in _mapping(facts.get("posteriors")).items():
-        mean, deviation, n = (_number(_mapping(posterior).get(name)) or 0.0 for name in ("mean_bp", "sd_bp", "n"))
-        beliefs[policy_id] = (mean, max(deviation, 0.0))
-        outcomes += min(max(n, 0.0), 1e6)
-    return beliefs, int(outcomes)
+def _beliefs(facts: Facts, here: Regime) -> list[Posterior]:
+    """What is believed of each policy that buys; of one that the facts say nothing sensible of, its prior."""
+    told = _mapping(facts.get("posteriors"))
+    beliefs = []
+    for policy_id, fit in FIT_BP[here].items():
+        mean, deviation, n = (_number(_mapping(told.get(policy_id)).get(name)) for name in ("mean_bp", "sd_bp", "n"))
+        if mean is None or deviation is None or n is None:
+            beliefs.append(posterior(policy_id, None, fit))
+            continue
+        n = min(max(n, 0.0), 1e6)
+        dof = dof_of(n)
+        scale = max(deviation, 0.0) * math.sqrt((dof - 2) / dof)
+        beliefs.append(Posterior(policy_id, n, mean, scale, dof))
+    return beliefs
 
 
 def _plan_payload(mode: str, explore: float, facts: Facts, strategies: list[Payload]) -> Payload:
@@ -190,11 +196,10 @@ def _enter(facts: Facts, room: _Room, signals: list[Payload], planned: list[str]
     if not buys:
         return _hold(planned, f"stays out; {_said(signals[0])}" if signals else "stays out: no signal")
     best = max(buys, key=_strength)
-    volatility = _features(facts).volatility
-    costs, size = _costs_bp(facts), _size(facts, room, _confidence(best))
-    if volatility is None or costs is None or size is None:
+    edge, costs = _number(best.get("edge_bp")), _number(_mapping(facts.get("costs")).get("round_trip_bp"))
+    size = _size(facts, room, _confidence(best))
+    if edge is None or costs is None or size is None:
         return _hold(planned, "stays out: volatility, costs, price or equity is unknown")
-    edge = _strength(best) * volatility * math.sqrt(HORIZON_BARS) * 10_000
     if edge <= costs:
         return _hold(planned, f"edge below costs: {edge:.1f} of {costs:.1f} bp; {_said(best)}", best["policy_id"])
     if size < room.least:
@@ -202,16 +207,7 @@ def _enter(facts: Facts, room: _Room, signals: list[Payload], planned: list[str]
         blocked = ", ".join(map(str, named)) if isinstance(named, list) else ""
         why = f"the law: {blocked}" if blocked else f"least order {brief(room.least)}"
         return _hold(planned, f"room {brief(room.max_buy)}, {why}; {_said(best)}")
-    return _order("BUY", size, best["policy_id"], f"{_said(best)}; edge {edge:.0f} bp", _confidence(best))
-
-
-def _costs_bp(facts: Facts) -> float | None:
-    """A round trip in basis points: the fee and the slippage twice, the spread once."""
-    costs = _mapping(facts.get("costs"))
-    fee, spread, slippage = (_number(costs.get(name)) for name in ("fee_pct", "spread_bps", "slippage_bps"))
-    if fee is None or spread is None or slippage is None:
-        return None
-    return 2 * fee * 100 + spread + 2 * slippage
+    return _order("BUY", size, best["policy_id"], f"{_said(best)}; edge {edge:.1f} bp", _confidence(best))
 
 
 def _size(facts: Facts, room: _Room, confidence: float) -> Decimal | None:

@@ -1,0 +1,137 @@
+"""Outcomes from the ledger's rows: lots and what models cost, folded; and the decision behind each order.
+
+The fold may begin wherever nothing was held; what it finds is the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from heapq import merge
+from itertools import groupby
+from typing import NamedTuple
+
+from trader_cli.core.decimals import ZERO, add, dec, sub
+from trader_cli.core.experiments import Piece, Purchase, Purchases, bought, charged, real, sold
+from trader_cli.core.regimes import Regime, regime
+from trader_cli.schemas.book import Book
+from trader_cli.schemas.lot import ClosedLot, Lot
+from trader_cli.schemas.market import Features
+from trader_cli.schemas.order import Side
+from trader_cli.tools import chain
+from trader_cli.tools.accounts import FILL, Change, changed, lotted
+from trader_cli.tools.ledger import Ledger
+
+_CALLED = "CALLED"
+
+
+class Decided(NamedTuple):
+    """The decision that bought: its policy and parameters, its words, and the regime it was made in."""
+
+    policy_id: str | None
+    params: dict[str, int | float]
+    regime: str
+    hypothesis: str | None
+    confidence: float | None
+
+
+NOBODY = Decided(None, {}, Regime.UNDEFINED.value, None, None)
+
+
+class Fold:
+    """The lots and what models cost, folded from the beginning or from where nothing was held, as far as rows go."""
+
+    def __init__(self, ledger: Ledger, link: int = 0) -> None:
+        self._ledger = ledger
+        self._link = link
+        self._base, self._quote = (ledger.identity().get("symbol") or "/").split("/")
+        self.book = Book()
+        self.lots: tuple[Lot, ...] = ()
+        self.purchases: Purchases = {}
+
+    def closed(self) -> Iterator[tuple[int, Piece]]:
+        """Every outcome since the last time this was asked, with the link of its sale, in order."""
+        steps = merge(self._calls(), self._ledger.changes(self._link), key=lambda change: change.link)
+        for (link, order, _), changes in groupby(steps, key=_together):
+            self._link = link
+            yield from ((link, piece) for piece in self._step(order, list(changes)))
+
+    def _calls(self) -> Iterator[Change]:
+        """What models cost, call by call."""
+        db = self._ledger.db
+        first = chain.first_id(db, "model_calls", self._link + 1)
+        if first is None:
+            return
+        for link, cost in db.execute(
+            "SELECT link, cost_usd FROM model_calls WHERE cost_usd <> '0' AND id >= ? ORDER BY id", (first,)
+        ):
+            yield Change(link, _CALLED, {"cost_usd": cost})
+
+    def _step(self, order: str, changes: list[Change]) -> tuple[Piece, ...]:
+        """One call of a model, one event, or all fills of an order that were settled together."""
+        if changes[0].kind == _CALLED:
+            for one in changes:
+                self.purchases = charged(self.purchases, self.lots, dec(one.said["cost_usd"]))
+            return ()
+        before = self.lots
+        closed: list[ClosedLot] = []
+        for one in changes:
+            self.book = changed(self.book, one, self._base, self._quote)
+            self.lots, parts = lotted(self.lots, one, self.book, self._base, self._quote)
+            closed += parts
+        if changes[0].kind != FILL:
+            self.purchases = {lot.client_order_id: self._known(lot) for lot in self.lots}
+        elif changes[0].side is Side.BUY:
+            came = sub(self.book.base, add(*(lot.qty for lot in before)))
+            idle = not real(self.purchases, before)
+            cost = self._cost_of_cycle(order) if idle else ZERO
+            self.purchases = bought(self.purchases, order, came, cost)
+        else:
+            self.purchases, pieces = sold(self.purchases, before, closed)
+            return pieces
+        return ()
+
+    def _known(self, lot: Lot) -> Purchase:
+        return self.purchases.get(lot.client_order_id) or Purchase(lot.qty)
+
+    def _cost_of_cycle(self, order: str) -> Decimal:
+        """What models cost in the cycle that made an order, in USD."""
+        rows = self._ledger.db.execute(
+            "SELECT c.cost_usd FROM model_calls AS c JOIN orders AS o ON o.trace_id = c.trace_id "
+            "WHERE o.client_order_id = ? AND c.link <= o.link AND c.cost_usd <> '0'",
+            (order,),
+        )
+        return add(*(dec(cost) for (cost,) in rows))
+
+
+def _together(change: Change) -> tuple[int, str, str]:
+    return change.link, change.order, change.kind
+
+
+def flat_before(ledger: Ledger, link: int) -> int:
+    """The newest link before `link` at which nothing was held; 0 for the beginning."""
+    first = chain.first_id(ledger.db, "portfolio", link)
+    row = ledger.db.execute(
+        "SELECT link FROM portfolio WHERE balance_btc = '0' AND (? IS NULL OR id < ?) ORDER BY id DESC LIMIT 1",
+        (first, first),
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def decided(ledger: Ledger, client_order_id: str) -> Decided:
+    """The decision behind an order."""
+    row = ledger.db.execute(
+        "SELECT t.payload_json, p.payload_json, s.features_json FROM orders AS o "
+        "JOIN decisions AS t ON t.id = o.proposal_id JOIN decisions AS p ON p.id = t.plan_id "
+        "LEFT JOIN observations AS s ON s.id = t.observation_id WHERE o.client_order_id = ?",
+        (client_order_id,),
+    ).fetchone()
+    if row is None:
+        return NOBODY
+    said, plan = json.loads(row[0]), json.loads(row[1])
+    params: dict[str, int | float] = next(
+        (one["params"] for one in plan["strategies"] if one["policy_id"] == said["policy_id"]), {}
+    )
+    where = Regime.UNDEFINED if row[2] is None else regime(Features(**json.loads(row[2])))
+    return Decided(said["policy_id"], params, where.value, said["hypothesis"], said["confidence"])
