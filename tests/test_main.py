@@ -111,7 +111,7 @@ def test_the_commands_are_the_promised_ones() -> None:
         *("cycle", "loop", "replay", "plan", "propose", "judge", "execute", "snapshot", "recover"),
         *("status", "models", "ledger show", "ledger trace", "ledger verify", "stop", "resume", "gate test"),
         *("ledger tail", "ledger export", "ledger query", "ledger stats", "ledger path"),
-        *("init", "config show", "config check", "config example"),
+        *("why", "memory show", "init", "config show", "config check", "config example"),
     }
 
 

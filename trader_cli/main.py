@@ -39,7 +39,9 @@ class Entry(NamedTuple):
 COMMANDS = (
     Entry("cycle", "cycle:cycle", "Run", "One whole cycle: recover, plan, propose, judge, execute, snapshot."),
     Entry("loop", "loop:loop", "Run", "Cycle after cycle, asleep until the plan's next wake-up."),
-    Entry("replay", "replay:replay", "Run", "A cycle's decisions again, from recorded answers; asks nothing."),
+    Entry(
+        "replay", "replay:replay", "Run", "Every step again from the ledger, byte for byte; or asked of another model."
+    ),
     Entry("plan", "plan:plan", "One step", "Ask the planner: trade or observe, and with which policies."),
     Entry("propose", "propose:propose", "One step", "Ask the trader for one order under the newest plan."),
     Entry("judge", "judge:judge", "One step", "Hold the newest proposal against the law and the judge."),
@@ -47,6 +49,8 @@ COMMANDS = (
     Entry("snapshot", "snapshot:snapshot", "One step", "Value the book at the market and record it."),
     Entry("recover", "recover:recover", "One step", "Find out what became of orders that are not settled."),
     Entry("status", "status:status", "Look", "Where we stand: state, position, equity, next wake-up."),
+    Entry("why", "why:why", "Look", "Why a trade was made, or why not; what came of it and what was learnt."),
+    Entry("memory show", "memory:show", "Look", "What is believed of each policy, and how well confidence was stated."),
     Entry("models", "models:models", "Look", "Which models think, what they cost, until when they exist."),
     Entry("ledger show", "ledger:show", "Look", "The newest cycles, one line each."),
     Entry("ledger tail", "tail:tail", "Look", "The newest cycles, oldest first; -f follows."),
@@ -67,6 +71,7 @@ COMMANDS = (
 
 GROUPS = {
     "ledger": ("Look", "What happened: list cycles, explain one, export, query, prove the ledger."),
+    "memory": ("Look", "What trading has taught: show."),
     "config": ("Set up", "The settings: show, check, example."),
     "gate": ("Safety", "The law that every order must pass: test."),
 }

@@ -46,7 +46,14 @@ def test_a_book_bears_what_it_can_pay_or_holds_and_no_less_than_the_least_order(
     side: Side, asked: str, borne: str
 ) -> None:
     book = Book(deposits=D(1000), quote=D(1000), base=D("0.001234"))
-    assert bearable(book, side, D(asked), D(100_000), MARKET) == D(borne)
+    assert bearable(book, side, (D(asked), D(100_000)), MARKET) == D(borne)
+
+
+@pytest.mark.parametrize(("cap", "borne"), [("5000", "0.01"), ("700", "0.004"), ("300.5", "0"), ("100", "0")])
+def test_a_buy_is_kept_within_the_deposit_cap_with_what_is_in_the_market_already(cap: str, borne: str) -> None:
+    book = filled(Book(deposits=D(1300), quote=D(1300)), Side.BUY, (D("0.003"), D(100_000)), (MARKET, COSTS), 0)
+    assert bearable(book, Side.BUY, (D(9), D(100_000)), MARKET, D(cap)) == D(borne)
+    assert bearable(book, Side.SELL, (D("0.002"), D(100_000)), MARKET, D(cap)) == D("0.002")
 
 
 def test_a_round_trip_at_one_price_costs_the_fees_and_nothing_else() -> None:
@@ -67,7 +74,7 @@ def test_no_order_ever_overdraws_a_book(orders: list[tuple[Side, Decimal, Decima
     book = RICH
     for side, asked, opening in orders:
         price = price_of(opening, side, MARKET, COSTS)
-        qty = bearable(book, side, asked, price, MARKET)
+        qty = bearable(book, side, (asked, price), MARKET)
         assert qty <= asked
         assert qty == floor_to(qty, MARKET.step)
         if qty:

@@ -90,8 +90,8 @@ def test_it_says_before_it_asks_what_of_whom_and_for_how_much(online: Say, serve
     first, second, third = said.stderr.splitlines()[:3]
     assert first == f"Asking gpt-5-mini at {server.url.split('/')[2]}: 2 recorded questions of 1 cycle."
     assert second.startswith("Asked once each: 0.0")
-    assert " USD at worst; at most 0.5 USD (--max-cost). " in second
-    assert third == "Nothing is written to the ledger."
+    assert second.endswith(" USD at worst; at most 0.5 USD (--max-cost).")
+    assert third == "They hold market data, position and limits. Nothing is written to the ledger."
 
 
 def test_a_pipe_gets_a_line_for_each_cycle_and_the_sum_goes_to_stderr(online: Say) -> None:

@@ -147,6 +147,14 @@ def test_a_mind_that_always_buys_never_passes_the_recorded_room_or_its_own_cash(
     assert whole.worth.other > 0
 
 
+def test_a_mind_that_buys_each_time_the_recorded_position_is_flat_stays_within_the_deposit_cap(tmp_path: Path) -> None:
+    path, cap = tmp_path / "agent.db", Decimal(3_000)
+    grow(path, 20, deposit_cap_usdt=cap, cap_in_all_modes=True)
+    cycles, _ = compared(path, {Agent.TRADER: says("BUY")})
+    orders = [one.other.ordered * (one.other.price or 0) for one in cycles if one.other]
+    assert cap * Decimal("0.9") < sum(orders) <= cap
+
+
 def test_a_mind_that_only_sells_sells_what_its_own_book_holds_and_that_is_nothing(path: Path) -> None:
     cycles, whole = compared(path, {Agent.TRADER: says("SELL")})
     assert whole.orders[1] == 0
@@ -241,6 +249,18 @@ def test_what_a_person_sold_is_sold_on_both_sides(tmp_path: Path) -> None:
     assert cycles[-1].recorded.action == "SELL"
     assert whole.worth is not None
     assert whole.worth.recorded == whole.worth.other
+
+
+def test_what_is_put_in_on_the_way_is_put_into_both_books(tmp_path: Path) -> None:
+    path = tmp_path / "agent.db"
+    grow(path, 3)
+    with scripted_desk(path) as desk, desk.ledger.writing(), desk.ledger.transaction() as tx:
+        desk.ledger.log_event(tx, "DEPOSIT", {"amount": "5000", "reason": "more"}, desk.clock.now())
+    grow(path, 3)
+    _, whole = compared(path, {Agent.TRADER: says("HOLD")})
+    assert whole.worth is not None
+    assert (whole.worth.before, whole.worth.other) == (Decimal(1_000_000), Decimal(1_005_000))
+    assert abs(whole.worth.recorded - (whole.worth.ledger or 0)) < Decimal(1_000)
 
 
 @pytest.mark.parametrize(

@@ -32,13 +32,24 @@ def price_of(opening: Decimal, side: Side, market: Market, costs: Costs) -> Deci
     return mul(ticks, market.tick)
 
 
-def bearable(book: Book, side: Side, qty: Decimal, price: Decimal, market: Market) -> Decimal:
-    """What a book can pay or holds of a quantity in base, on the step; nothing where that is below the least order."""
+def bearable(
+    book: Book, side: Side, deal: tuple[Decimal, Decimal], market: Market, cap: Decimal | None = None
+) -> Decimal:
+    """What a book can bear of a deal (quantity in base, price in quote), on the step; nothing below the least order.
+
+    A SELL is at most what it holds, a BUY what it can pay and what `cap`, the deposit cap, leaves it in quote.
+    """
+    qty, price = deal
     if price <= ZERO:
         return ZERO
-    most = MONEY.divide(max(book.quote, ZERO), price) if side is Side.BUY else book.base
+    most = MONEY.divide(_spendable(book, cap), price) if side is Side.BUY else book.base
     qty = floor_to(min(qty, most), market.step)
     return qty if qty > ZERO and qty >= market.min_qty and mul(qty, price) >= market.min_notional else ZERO
+
+
+def _spendable(book: Book, cap: Decimal | None) -> Decimal:
+    used = max(book.cost, accounting.net_cash_in(book), ZERO)
+    return max(book.quote if cap is None else min(book.quote, sub(cap, used)), ZERO)
 
 
 def filled(book: Book, side: Side, deal: tuple[Decimal, Decimal], terms: tuple[Market, Costs], at: int) -> Book:

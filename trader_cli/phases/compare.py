@@ -28,8 +28,9 @@ from trader_cli.schemas.planner import Plan
 from trader_cli.schemas.question import MISCONFIGURED, UNREACHED, Agent, Question
 from trader_cli.schemas.tool import ToolCall
 from trader_cli.schemas.trader import Proposal
+from trader_cli.tools.accounts import changed
 from trader_cli.tools.ledger import Ledger
-from trader_cli.tools.questions import Recorded, book_before, open_after, recorded, window_of
+from trader_cli.tools.questions import Recorded, book_before, funded_from, open_after, recorded, window_of
 from trader_cli.tools.replays import check_schema
 
 Facts = dict[str, Any]
@@ -48,7 +49,7 @@ def compare(
         was = recorded(ledger, trace_id)
         if was is None:
             continue
-        books = books or _Books(ledger, book_before(ledger, was.link))
+        books = books or _Books(ledger, was.link)
         heard = _Heard(ledger, was, minds, ending).listen()
         one = _compared(was, heard)
         if one.cut is None:
@@ -252,14 +253,16 @@ def _ruled(facts: Facts, word: Verdict | None) -> str:
 class _Books:
     """A book for each side, from what the first trace began with. The recorded actions go through the same rule."""
 
-    def __init__(self, ledger: Ledger, began: Book) -> None:
+    def __init__(self, ledger: Ledger, link: int) -> None:
         self._ledger = ledger
-        self._recorded = self._other = began
+        self._recorded = self._other = book_before(ledger, link)
+        self._to_come = list(reversed(funded_from(ledger, link)))
         self._price: Decimal | None = None
 
     def traded(self, one: Compared, was: Recorded) -> Compared:
         """A trace with both sides' actions filled by the rule, and what the books are worth then."""
         self._price = was.price if was.price is not None else self._price
+        self._fund(was)
         before = self._worth(self._recorded)
         recorded, self._recorded = self._filled(one.recorded, was, self._recorded)
         other = one.other
@@ -273,15 +276,22 @@ class _Books:
             worth = Worth(before, self._worth(self._recorded) or ZERO, self._worth(self._other) or ZERO, was.equity)
         return replace(one, recorded=recorded, other=other, worth=worth)
 
+    def _fund(self, was: Recorded) -> None:
+        """Both books with what was put in or taken out since."""
+        base, quote = was.terms[0].base, was.terms[0].quote
+        while self._to_come and self._to_come[-1].link < was.link:
+            change = self._to_come.pop()
+            self._recorded, self._other = (changed(book, change, base, quote) for book in (self._recorded, self._other))
+
     def _filled(self, choice: Choice, was: Recorded, book: Book) -> tuple[Choice, Book]:
         """What one side's book can bear of its order, and the book after it."""
         if choice.ordered <= ZERO or choice.action == "HOLD":
             return replace(choice, ordered=ZERO), book
-        market, costs, _ = was.terms
+        market, costs, limits = was.terms
         side, at = Side(choice.action), (was.verdict or was.proposal or was.plan).at
         opening = open_after(self._ledger, at)
         price = price_of(opening or self._price or ZERO, side, market, costs)
-        qty = bearable(book, side, choice.ordered, price, market)
+        qty = bearable(book, side, (choice.ordered, price), market, limits.deposit_cap)
         if qty <= ZERO or opening is None:  # after the last stored bar nothing fills
             return replace(choice, ordered=qty), book
         return replace(choice, ordered=qty, price=price), filled(book, side, (qty, price), (market, costs), at)

@@ -44,7 +44,7 @@ def read_posteriors(ledger: Ledger, at: Moment, here: Regime) -> tuple[Posterior
     Outcomes in other regimes count ELSEWHERE. The prior's mean is what the regime is expected to be worth.
     """
     half_life_ms = half_life(ledger)
-    newest = _newest(ledger, at)
+    newest = evidence_at(ledger, at)
     found = []
     for policy_id, fit in FIT_BP[here].items():
         seen: Evidence | None = None
@@ -63,7 +63,7 @@ def half_life(ledger: Ledger) -> float:
     return float(HALF_LIFE_BARS * read_span(timeframe))
 
 
-def _newest(ledger: Ledger, at: Moment) -> dict[str, Evidence]:
+def evidence_at(ledger: Ledger, at: Moment) -> dict[str, Evidence]:
     """The newest evidence of each policy and regime, of outcomes closed at or before `at`."""
     found = ledger.remembered("evidence", ("memory",), lambda: _evidence(ledger, None))
     if all(evidence.at <= at for evidence in found.values()):

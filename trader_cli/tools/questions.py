@@ -19,7 +19,7 @@ from trader_cli.schemas.question import Agent, Question
 from trader_cli.schemas.tool import Tool
 from trader_cli.schemas.trader import Proposal
 from trader_cli.tools import chain
-from trader_cli.tools.accounts import changed
+from trader_cli.tools.accounts import Change, changed
 from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.replays import Terms, ground, timeframe_of
 from trader_cli.tools.rows import BOOK, DECISIONS, read_decision
@@ -149,6 +149,11 @@ def book_before(ledger: Ledger, link: int) -> Book:
             break
         book = changed(book, change, base, quote)
     return book
+
+
+def funded_from(ledger: Ledger, link: int) -> tuple[Change, ...]:
+    """What changed the book from a link on and was no fill: deposits, epochs, balances that a person accepted."""
+    return tuple(change for change in ledger.changes(link - 1) if change.fill is None)
 
 
 def open_after(ledger: Ledger, at: Moment) -> Decimal | None:

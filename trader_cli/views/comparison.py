@@ -212,8 +212,8 @@ def opening_line(asking: Asking, questions: int, worst_usd: Decimal | None) -> s
     most = "" if asking.max_cost_usd is None else f"; at most {text(asking.max_cost_usd)} USD (--max-cost)"
     return (
         f"Asking {asking.model} at {asking.host}: {what}\n"
-        f"Asked once each: {worst}{most}. They hold market data, position and limits.\n"
-        "Nothing is written to the ledger."
+        f"Asked once each: {worst}{most}.\n"
+        "They hold market data, position and limits. Nothing is written to the ledger."
     )
 
 

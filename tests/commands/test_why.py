@@ -1,0 +1,145 @@
+"""`why`: the reasons of a trade or a cycle, from the ledger alone."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from tests.desks import desk
+from tests.fakes import proposal_words
+from tests.ledgers import one, plain, rows
+from tests.test_hostile import EVIL, Say, say
+from tests.tools.test_migrations import with_steps
+from trader_cli.core.grounding import ungrounded
+from trader_cli.phases.execute import execute
+
+__all__ = ["say"]
+
+BOUGHT = "SELECT trace_id, id FROM trades WHERE side = 'BUY' ORDER BY id LIMIT 1"
+SOLD = "SELECT trace_id, id, idempotency_key FROM trades WHERE side = 'SELL' ORDER BY id LIMIT 1"
+
+
+def told(say: Say, *words: str) -> list[str]:
+    """The lines of the screen."""
+    said = say("why", *words)
+    assert said.code == 0, said
+    return said.stdout.splitlines()
+
+
+def starts(lines: list[str]) -> list[str]:
+    """The labels of the screen, in order."""
+    return [line[:11].strip() for line in lines if line[:11].strip()]
+
+
+def test_a_purchase_tells_its_story_in_order(ledger: Path, say: Say) -> None:
+    trace, number = one(ledger, BOUGHT)
+    lines = told(say, str(number))
+    assert lines[0].startswith(f"{trace[:8]}  BUY ")
+    labels = starts(lines)[1:]
+    order = [
+        "saw", "plan", "believed", "believed", "believed", "proposal", "hypothesis", "verdict", "law", "order",
+        "law again", "fill", "outcome", "learnt", "equity", "more",
+    ]  # fmt: skip
+    assert [label for label in order if label in labels] == order
+    assert [labels.index(label) for label in dict.fromkeys(order)] == sorted(
+        labels.index(label) for label in dict.fromkeys(order)
+    )
+    (law,) = [json.loads(words) for (words,) in rows(ledger, "SELECT law_json FROM orders WHERE id = 1")]
+    for rule in law["rules"]:
+        assert any(f" {rule['name']:<16} " in line for line in lines), rule
+
+
+def test_a_sale_tells_what_it_closed_and_what_was_learnt(ledger: Path, say: Say) -> None:
+    trace, number, key = one(ledger, SOLD)
+    document = json.loads(say("why", f"#{number}", "--json").stdout)
+    assert document["trace_id"] == trace
+    assert {one["experiment"]["closed_by"] for one in document["learnt"]} == {key}
+    lines = "\n".join(told(say, key))
+    assert "bought by t1-" in lines
+    assert " -> " in lines
+    assert told(say, key[:12]) == told(say, trace[:6]) == told(say, str(number))
+
+
+def test_what_is_still_held_is_marked_and_not_counted(say: Say, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with desk(tmp_path / "data" / "agent.db") as scene:
+        scene.traded(proposal_words(hypothesis="RSI 12.3 and a price of 50000"))
+    lines = told(say, "last")
+    assert any(line.startswith("held ") and line.endswith("not counted yet") for line in lines)
+    assert any(line.startswith("UNGROUNDED RSI 12.3: the fact is RSI ") for line in lines), lines
+
+
+def test_a_cycle_without_an_order_ends_with_what_kept_it(ledger: Path, say: Say) -> None:
+    for sql, said in (
+        ("t.payload_json ->> '$.action' = 'HOLD' AND p.payload_json ->> '$.mode' = 'TRADE'", "none: the trader holds"),
+        ("p.payload_json ->> '$.mode' = 'OBSERVE'", "none: the plan is OBSERVE"),
+        ("j.payload_json ->> '$.decision' = 'REJECT' AND t.payload_json ->> '$.action' = 'BUY'", "the verdict is REJ"),
+    ):
+        found = rows(
+            ledger,
+            "SELECT t.trace_id FROM decisions AS t JOIN decisions AS p ON p.id = t.plan_id "
+            f"JOIN decisions AS j ON j.proposal_id = t.id WHERE {sql} LIMIT 1",
+        )
+        assert any(said in line for line in told(say, found[0][0])), sql
+    assert starts(told(say, "last"))[-1] == "more"
+
+
+def test_what_the_law_did_not_send_at_the_last_moment_is_told_rule_by_rule(say: Say, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with desk(tmp_path / "data" / "agent.db") as scene:
+        judged = scene.judged()
+        scene.exchange.ask = Decimal(50_900)
+        execute(scene.desk, *judged)
+    lines = told(say, "last")
+    assert any(line.startswith("not sent") and "drift" in line for line in lines), lines
+    assert any("NO drift" in line for line in lines)
+    (step,) = json.loads(say("replay", "last", "--step", "execute", "--json").stdout)["steps"]
+    assert (step["same"], step["table"]) == (True, "events")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [("999", 8), ("#999", 8), ("t1-zzzzzzzzzz", 8), ("t1-z", 2), ("ffffffff", 8), ("ab", 2), ("#x", 2), ("\u0661", 2)],
+)
+def test_what_is_not_there_is_not_found(words: str, code: int, ledger: Path, say: Say) -> None:
+    assert say("why", words).code == code
+
+
+def test_without_a_ledger_or_a_cycle_there_is_no_reason(say: Say) -> None:
+    assert say("why", "last").code == 8
+    assert not Path("data").exists()
+
+
+def test_words_of_a_stranger_are_shown_as_text(say: Say, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with desk(tmp_path / "data" / "agent.db") as scene:
+        scene.traded(proposal_words(hypothesis=EVIL[:120]))
+    text = say("why", "last").stdout
+    assert "\x1b" not in text
+    assert json.loads(say("why", "last", "--json").stdout)["proposal"]["payload"]["hypothesis"] == EVIL[:120]
+
+
+def test_a_ledger_of_an_older_schema_is_told_as_far_as_it_goes(say: Say, tmp_path: Path) -> None:
+    from tests.ledgers import grow
+
+    (tmp_path / "data").mkdir()
+    path = tmp_path / "data" / "agent.db"
+    with with_steps(2):
+        grow(path, 8)
+    for (number,) in rows(path, "SELECT id FROM trades"):
+        assert starts(told(say, str(number)))[-1] == "more"
+
+
+def test_the_rules_say_no_number_that_the_facts_do_not_bear_out(say: Say, tmp_path: Path) -> None:
+    assert say("loop", "--cycles", "400", "--speed", "fast", "-q").code == 0
+    with plain(tmp_path / "data" / "agent.db") as db:
+        found = db.execute(
+            "SELECT d.payload_json ->> '$.hypothesis', c.facts_json FROM decisions AS d "
+            "JOIN model_calls AS c ON c.id = d.model_call_id WHERE d.agent = 'TRADER'"
+        ).fetchall()
+    assert len(found) == 400
+    flagged = [(words, claims) for words, facts in found if (claims := ungrounded(words, json.loads(facts)))]
+    assert flagged == []

@@ -1,0 +1,134 @@
+"""Grounding: honest sentences pass, numbers that the facts do not bear out are named, and no text breaks it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trader_cli.core.grounding import ungrounded
+
+FACTS: dict[str, Any] = {
+    "price": "90111.40",
+    "now": "2026-11-22T12:00:00.000Z",
+    "features": {
+        "rsi": 28.1342,
+        "ma20": 90080.22,
+        "volume_avg": 95.29,
+        "volatility": 0.00317,
+        "trend": -0.188,
+        "drawdown": -0.01867,
+        "volume_ratio": 1.2465,
+        "volatility_ratio": 0.554,
+    },
+    "equity": "999.9964",
+    "plan": {"strategies": [{"policy_id": "rsi_reversion", "params": {"low": 30, "high": 70}}]},
+    "signals": [
+        {"policy_id": "ma_trend", "edge_bp": 65.0, "reason": "mean 9 90120.5, mean 34 90001.25, gap +1.42 vol"}
+    ],
+    "costs": {"fee_pct": "0.1", "spread_bps": 1.0, "slippage_bps": 2.0, "round_trip_bp": 25.0},
+    "position": {"base": "0.00004", "unrealized_pct": -0.4521},
+}
+
+HONEST = (
+    "RSI 28.1 below 30 while price holds the 20-period mean",
+    "RSI is 28 and oversold",
+    "rsi: 28.13",
+    "RSI=28.1342",
+    "RSI(14) at 28.1",
+    "RSI14 28.1 is low",
+    "RSI below 40",
+    "RSI 28.1 under the 30 threshold",
+    "RSI still below 29",
+    "price 90,111 above MA20 90,080",
+    "price at 90.1k, mean 20 at 90.08k",
+    "price above 90000",
+    "Price 90111.4 vs SMA20 90080",
+    "volatility 0.32% per bar",
+    "volatility 0.00317",
+    "volatility of 31.7 bp",
+    "drawdown 1.9% from the top",
+    "drawdown -1.87%",
+    "trend -0.19, no trend",
+    "volume ratio 1.25",
+    "volume 1.25x average",
+    "edge 65 bp beats 25 bp costs",
+    "fee 0.1% twice, spread 1 bp",
+    "equity 999.99 USDT, tiny size",
+    "unrealized -0.45%",
+    "down 0.45 %",
+    "mean 9 90120.5 above mean 34 90001.25",
+    "gap 1.42 vol",
+    "hold 0.00004 BTC",
+    "close 90111.40 over the 24-bar low",
+    "9/21 cross, waits for a breakout",
+    "at 12:00 nothing moves",
+    "no numbers at all",
+    "over the last 3 candles volume fell",
+    "20 bars without a new high",
+    "5m bars, 2 hours of calm",
+    "between 30 and 70: neutral is over",
+    "",
+)
+DISHONEST = (
+    ("RSI 72 above 70", "RSI 72"),
+    ("RSI 28.3", "RSI 28.3"),
+    ("RSI is 45, neutral", "RSI is 45"),
+    ("RSI(14) at 55", "55"),
+    ("RSI above 75 and rising", "75"),
+    ("price 91,500 breaks out", "91,500"),
+    ("price above 95000", "95000"),
+    ("MA20 88,000 below price", "88,000"),
+    ("volatility 3.2% per bar", "3.2%"),
+    ("drawdown 8% from the top", "8%"),
+    ("trend 1.5 strongly up", "1.5"),
+    ("volume ratio 2.8", "2.8"),
+    ("volume 3.4x average", "3.4x"),
+    ("edge 120 bp", "120 bp"),
+    ("expects 3.5% by tomorrow", "3.5%"),
+    ("funding rate 0.0421", "0.0421"),
+    ("support at 87,250", "87,250"),
+    ("equity 1500 to risk", "1500"),
+    ("win rate 62.5 in such cases", "62.5"),
+)
+
+
+@pytest.mark.parametrize("words", HONEST)
+def test_what_the_facts_bear_out_is_not_flagged(words: str) -> None:
+    assert ungrounded(words, FACTS) == ()
+
+
+@pytest.mark.parametrize(("words", "said"), DISHONEST)
+def test_what_the_facts_do_not_bear_out_is_named(words: str, said: str) -> None:
+    claims = ungrounded(words, FACTS)
+    assert len(claims) == 1, claims
+    number = said.rsplit(maxsplit=1)[-1] if " bp" not in said else said
+    assert number in claims[0].said
+
+
+def test_a_number_behind_a_name_is_held_against_that_fact_though_another_has_it() -> None:
+    (claim,) = ungrounded("RSI 70", FACTS)
+    assert (claim.said, claim.fact) == ("RSI 70", "RSI 28.1342")
+
+
+def test_what_was_looked_up_counts_as_a_fact() -> None:
+    assert ungrounded("the hour closed at 88750.5", FACTS) != ()
+    assert ungrounded("the hour closed at 88750.5", FACTS, ('{"rows":[["t",1,2,3,88750.5]]}',)) == ()
+
+
+def test_a_name_without_a_fact_is_any_number() -> None:
+    assert ungrounded("RSI 30", {**FACTS, "features": {"rsi": None}}) == ()
+    assert len(ungrounded("RSI 31", {"features": None})) == 1
+
+
+@given(st.text(max_size=120) | st.text("0123456789.,-+%xkbpRSI (:/)<>=~ above", max_size=120))
+def test_no_text_breaks_it(words: str) -> None:
+    for claim in ungrounded(words, FACTS):
+        assert claim.said
+
+
+@given(st.floats(0.001, 1e6), st.integers(0, 6))
+def test_a_fact_said_at_any_precision_is_grounded(value: float, digits: int) -> None:
+    assert ungrounded(f"equity {value:.{digits}f}", {"equity": value}) == ()

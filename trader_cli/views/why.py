@@ -1,0 +1,333 @@
+"""One screen of reasons: what was seen, planned, proposed, ruled and sent, what became of it, and what was learnt."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from trader_cli.core.decimals import div, mul, sub, text
+from trader_cli.core.moments import parse_iso, span_text
+from trader_cli.core.posteriors import p_positive, posterior
+from trader_cli.core.regimes import FIT_BP, Regime, regime
+from trader_cli.schemas.market import Features
+from trader_cli.schemas.memory import DUST_SHARE, Evidence
+from trader_cli.views.output import significant
+
+Row = Mapping[str, Any]
+LABEL = 11
+"""How wide the words before a line are."""
+
+
+def why_document(whole: Row, after: Row, mark: str | None) -> dict[str, Any]:
+    """The reasons of a trace: its rows, put in the order of the story. `after` is what came of its order."""
+    decisions = {one["agent"]: one for one in whole["decisions"]}
+    plan, proposal, verdict = (decisions.get(agent) for agent in ("PLANNER", "TRADER", "JUDGE"))
+    order = whole["orders"][-1] if whole["orders"] else None
+    return {
+        "schema": "trader.why/1",
+        "trace_id": whole["trace_id"],
+        "ts_utc": whole["ts_utc"],
+        "mode": whole["mode"],
+        "market": _market(whole["observations"]),
+        "plan": plan and {**_decided(plan, whole["model_calls"]), "beliefs": _beliefs(plan, whole["model_calls"])},
+        "proposal": proposal
+        and {
+            **_decided(proposal, whole["model_calls"]),
+            "ungrounded": [{"said": one.said, "fact": one.fact} for one in after["claims"]],
+        },
+        "verdict": verdict and {**_decided(verdict, whole["model_calls"]), "law": verdict["law"]},
+        "order": order and _ordered(order, whole),
+        "not_sent": [one["data"] for one in whole["events"] if one["kind"] == "NOT_SENT"],
+        "learnt": after["learnt"],
+        "held": [_held(one, mark) for one in after["held"]],
+        "equity_usdt": whole["portfolio"][-1]["equity_usdt"] if whole["portfolio"] else None,
+        "cost_usd": whole["cost_usd"],
+    }
+
+
+def _market(seen: Sequence[Row]) -> dict[str, Any] | None:
+    """What the decisions stood on: the first observation of the trace."""
+    if not seen:
+        return None
+    first = seen[0]
+    features = Features(**first["features"])
+    return {
+        "observation_id": first["id"],
+        "ts_utc": first["ts_utc"],
+        "source": first["source"],
+        "price": first["price"],
+        "candle_age_ms": first["age_ms"],
+        "bars": first["bars"],
+        "last_at": first["last_at"],
+        "regime": regime(features).value,
+        "features": first["features"],
+        "defects": first["defects"],
+    }
+
+
+def _decided(decision: Row, calls: Sequence[Row]) -> dict[str, Any]:
+    answered = next((call for call in calls if call["id"] == decision["model_call_id"]), None)
+    return {
+        "id": decision["id"],
+        "ts_utc": decision["ts_utc"],
+        "source": decision["source"],
+        "model": answered["model"] if answered else None,
+        "cause": decision["cause"],
+        "payload": decision["payload"],
+    }
+
+
+def _beliefs(plan: Row, calls: Sequence[Row]) -> list[dict[str, Any]]:
+    """The posteriors that the planner was told."""
+    told = next((call["facts"].get("posteriors") for call in calls if call["id"] == plan["model_call_id"]), None)
+    return [{"policy_id": name, **belief} for name, belief in (told or {}).items() if isinstance(belief, dict)]
+
+
+def _ordered(order: Row, whole: Row) -> dict[str, Any]:
+    key = order["client_order_id"]
+    names = ("id", "client_order_id", "ts_utc", "side", "qty", "worst_price", "reserved_quote", "origin", "law")
+    return {
+        **{name: order[name] for name in names},
+        "events": [_event(one) for one in whole["order_events"] if one["client_order_id"] == key],
+        "fills": [
+            {name: one[name] for name in ("trade_id", "ts_utc", "qty", "price", "quote_qty", "fee", "fee_asset")}
+            for one in whole["fills"]
+            if one["client_order_id"] == key
+        ],
+        "trade": next((_trade(one) for one in whole["trades"] if one["idempotency_key"] == key), None),
+    }
+
+
+def _event(event: Row) -> dict[str, Any]:
+    names = ("ts_utc", "from_state", "state", "exchange_order_id", "evidence")
+    return {name: event[name] for name in names}
+
+
+def _trade(trade: Row) -> dict[str, Any]:
+    names = ("id", "ts_utc", "side", "qty", "price", "quote_qty", "fee", "fee_asset", "status")
+    return {name: trade[name] for name in names}
+
+
+def _held(one: Any, mark: str | None) -> dict[str, Any]:
+    """What is left of a purchase, at the newest mark: no outcome yet."""
+    gain_bp = None
+    if mark is not None and one.cost > 0:
+        gain = sub(mul(one.qty, Decimal(mark)), one.cost)
+        gain_bp = float(div(mul(gain, Decimal(10_000)), one.cost, Decimal("0.01")))
+    return {"opened_by": one.opened_by, "qty": text(one.qty), "cost": text(one.cost), "mark": mark, "gain_bp": gain_bp}
+
+
+# --- the screen ------------------------------------------------------------------------------
+
+
+def why_lines(document: Row, width: int) -> list[str]:
+    """The story, top to bottom; long texts go on in the next line."""
+    stamp = document["ts_utc"][:19].replace("T", " ")
+    lines = [f"{document['trace_id'][:8]}  {_outcome(document)}  {stamp}Z  mode {document['mode'] or '-'}"]
+    for part in (_saw, _planned, _proposed, _ruled, _sent, _became, _end):
+        lines += part(document, width)
+    return lines
+
+
+def _outcome(document: Row) -> str:
+    """The cycle in a word."""
+    order = document["order"]
+    if order is not None and (trade := order["trade"]) is not None:
+        return f"{trade['side']} {trade['qty']} @ {trade['price']}, trade #{trade['id']}"
+    if order is not None:
+        return f"{order['side']} {order['qty']}: {order['events'][-1]['state']}"
+    plan, proposal, verdict = document["plan"], document["proposal"], document["verdict"]
+    if plan is not None and plan["payload"]["mode"] == "OBSERVE":
+        return "OBSERVE"
+    if proposal is None or proposal["payload"]["action"] == "HOLD":
+        return "HOLD" if proposal else "a plan and no more"
+    return f"{proposal['payload']['action']} not sent" + (f", {verdict['payload']['decision']}" if verdict else "")
+
+
+def _saw(document: Row, width: int) -> Iterator[str]:
+    seen = document["market"]
+    if seen is None:
+        return
+    age = "-" if seen["candle_age_ms"] is None else f"{seen['candle_age_ms'] / 1000:g} s old"
+    yield from _line(
+        "saw",
+        f"{seen['price'] or '-'} from {seen['source']}, newest of {seen['bars']} bars {age}; {seen['regime']}",
+        width,
+    )
+    told = [f"{name} {significant(value, 5)}" for name, value in seen["features"].items() if value is not None]
+    yield from _line("", "  ".join(told), width)
+    for one in seen["defects"]:
+        yield from _line("defect", f"{one['kind']}: {one['detail']}", width)
+
+
+def _planned(document: Row, width: int) -> Iterator[str]:
+    plan = document["plan"]
+    if plan is None:
+        return
+    said = plan["payload"]
+    strategies = "; ".join(
+        " ".join([one["policy_id"], *(f"{name}={value}" for name, value in one["params"].items())])
+        for one in said["strategies"]
+    )
+    yield from _line("plan", f"{said['mode']}  {strategies}  explore {said['explore_ratio']:g}  by {_who(plan)}", width)
+    if plan["cause"]:
+        yield from _line("because", plan["cause"], width)
+    for one in plan["beliefs"]:
+        prior = "a prior" if not one.get("n") else f"from {significant(one['n'], 3)} outcomes"
+        chance = one.get("p_positive")
+        yield from _line(
+            "believed",
+            f"{one['policy_id']:<14} {one.get('mean_bp', 0):+.1f} bp, sd {one.get('sd_bp', 0):.1f}, "
+            f"P(>0) {'-' if chance is None else f'{chance:.2f}'}, {prior}",
+            width,
+        )
+
+
+def _who(decision: Row) -> str:
+    return str(decision["model"] or decision["source"]) + (" (fallback)" if decision["source"] == "fallback" else "")
+
+
+def _proposed(document: Row, width: int) -> Iterator[str]:
+    proposal = document["proposal"]
+    if proposal is None:
+        return
+    said = proposal["payload"]
+    qty = "" if said["action"] == "HOLD" else f" {said['qty']}"
+    words = f"{said['action']}{qty}  {said['policy_id']}  confidence {said['confidence']:.2f}  by {_who(proposal)}"
+    yield from _line("proposal", words, width)
+    yield from _line("hypothesis", said["hypothesis"], width)
+    for one in proposal["ungrounded"]:
+        held = f"the fact is {one['fact']}" if one["fact"] else "no fact has that number"
+        yield from _line("UNGROUNDED", f"{one['said']}: {held}", width)
+    if proposal["cause"] and proposal["cause"] not in said["hypothesis"]:
+        yield from _line("because", proposal["cause"], width)
+
+
+def _ruled(document: Row, width: int) -> Iterator[str]:
+    verdict = document["verdict"]
+    if verdict is None:
+        return
+    said = verdict["payload"]
+    revised = f" to {said['revised_qty']}" if "revised_qty" in said else ""
+    by = f"law+{verdict['model']}" if verdict["model"] else _who(verdict)
+    yield from _line("verdict", f"{said['decision']}{revised}  by {by}", width)
+    if said.get("notes"):
+        yield from _line("", said["notes"], width)
+    if verdict["cause"]:
+        yield from _line("because", verdict["cause"], width)
+    yield from _rules(verdict["law"], "law", width)
+
+
+def _rules(law: Row | None, name: str, width: int, before: Row | None = None) -> Iterator[str]:
+    """Every rule with its value and its limit; of a second look only those that say something else than `before`."""
+    if not law:
+        return
+    known = [] if not before else before["rules"]
+    passed = sum(rule["ok"] for rule in law["rules"])
+    rest = ", else as before" if known else ""
+    yield from _line(
+        name, f"{passed} of {len(law['rules'])} rules passed, allows {law['allowed']} at {law['price']}{rest}", width
+    )
+    for rule in law["rules"]:
+        if rule in known:
+            continue
+        cut = "" if rule["before"] == rule["after"] else f"  {rule['before']} -> {rule['after']}"
+        mark = "ok" if rule["ok"] else "NO"
+        yield from _line("", f"{mark} {rule['name']:<16} {rule['value']}  (limit: {rule['limit']}){cut}", width)
+
+
+def _sent(document: Row, width: int) -> Iterator[str]:
+    order = document["order"]
+    for one in document["not_sent"]:
+        yield from _line("not sent", str(one.get("reason")), width)
+        yield from _rules(one.get("law"), "law again", width, _law_of(document))
+    if order is None:
+        if not document["not_sent"]:
+            yield from _line("order", f"none: {_why_none(document)}", width)
+        return
+    yield from _line(
+        "order",
+        f"{order['side']} {order['qty']}  at worst {order['worst_price']}, reserves {order['reserved_quote']}",
+        width,
+    )
+    yield from _line("", order["client_order_id"], width)
+    yield from _rules(order["law"], "law again", width, _law_of(document))
+    for event in order["events"]:
+        told = "  ".join(f"{name}={value}" for name, value in event["evidence"].items() if value)
+        yield from _line("", f"{event['ts_utc'][11:23]}  {event['state']:<9} {told}".rstrip(), width)
+    for fill in order["fills"]:
+        yield from _line(
+            "fill",
+            f"{fill['qty']} @ {fill['price']} = {fill['quote_qty']}, fee {fill['fee']} {fill['fee_asset']}",
+            width,
+        )
+
+
+def _law_of(document: Row) -> Row | None:
+    verdict = document["verdict"]
+    return verdict["law"] if verdict else None
+
+
+def _why_none(document: Row) -> str:
+    """What kept an order from being made, in words."""
+    plan, proposal, verdict = document["plan"], document["proposal"], document["verdict"]
+    if plan is not None and plan["payload"]["mode"] == "OBSERVE":
+        return f"the plan is OBSERVE{': ' + plan['cause'] if plan['cause'] else ''}"
+    if proposal is None:
+        return "nothing was proposed"
+    if proposal["payload"]["action"] == "HOLD":
+        return "the trader holds"
+    if verdict is None:
+        return "it was not judged"
+    if verdict["payload"]["decision"] == "REJECT":
+        return f"the verdict is REJECT: {verdict['payload'].get('notes', '')}"
+    return "the verdict was not carried out"
+
+
+def _became(document: Row, width: int) -> Iterator[str]:
+    """The outcomes, what is still held, and what memory made of them."""
+    for one in document["learnt"]:
+        made = one["experiment"]
+        opened = document["order"] is not None and made["opened_by"] == document["order"]["client_order_id"]
+        other = f"sold by {made['closed_by']}" if opened else f"bought by {made['opened_by']}"
+        net = "-" if made["net_bp"] is None else f"{made['net_bp']:+.1f} bp"
+        models = "" if made["model_cost_usd"] == "0" else f", models {made['model_cost_usd']} USD"
+        part = "dust" if made["share"] <= DUST_SHARE else f"{made['share']:.0%} of the purchase"
+        held = span_text(int(made["held_secs"]) * 1000)
+        yield from _line("outcome", f"{net}, net {made['net']}{models}; {part}, held {held}; {other}", width)
+        if made["share"] > DUST_SHARE:
+            yield from _line("learnt", _lesson(made, one["before"], one["after"]), width)
+    for held in document["held"]:
+        gain = "-" if held["gain_bp"] is None else f"{held['gain_bp']:+.1f} bp at the newest mark {held['mark']}"
+        yield from _line("held", f"{held['qty']} that cost {held['cost']}: {gain}; not counted yet", width)
+
+
+def _lesson(made: Row, before: Row | None, after: Row | None) -> str:
+    """A belief before and after an outcome, of its policy in its regime alone."""
+    where = f"{made['policy_id'] or 'nobody'} in {made['regime']}"
+    if after is None:
+        return f"{where}: nothing, for no policy of this ledger opened it"
+    return f"{where}: {_belief(made, before)} -> {_belief(made, after)}"
+
+
+def _belief(made: Row, evidence: Row | None) -> str:
+    fit = FIT_BP[Regime(made["regime"])].get(made["policy_id"], 0.0)
+    seen = None if evidence is None else Evidence(**{**evidence, "at": parse_iso(evidence["at"])})
+    belief = posterior(made["policy_id"], seen, fit)
+    return f"{belief.mean_bp:+.1f} bp, P(>0) {p_positive(belief):.2f}, n {significant(belief.n, 3)}"
+
+
+def _end(document: Row, width: int) -> Iterator[str]:
+    if document["equity_usdt"] is not None:
+        yield from _line("equity", document["equity_usdt"], width)
+    trace = document["trace_id"][:8]
+    yield from _line("more", f"trader replay {trace} | trader ledger trace {trace} --prompts --out DIR", width)
+
+
+def _line(label: str, words: str, width: int) -> Iterator[str]:
+    """A labelled text, wrapped under itself."""
+    room = max(width - LABEL, 40)
+    for at, piece in enumerate(textwrap.wrap(words, room, break_on_hyphens=False, drop_whitespace=True) or [""]):
+        yield f"{'' if at else label:<{LABEL}}{piece}".rstrip()
