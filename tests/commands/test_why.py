@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.desks import desk
-from tests.fakes import proposal_words
+from tests.fakes import proposal_words, verdict_words
 from tests.ledgers import one, plain, rows
 from tests.test_hostile import EVIL, Say, say
 from tests.tools.test_migrations import with_steps
@@ -76,7 +76,6 @@ def test_a_cycle_without_an_order_ends_with_what_kept_it(ledger: Path, say: Say)
     for sql, said in (
         ("t.payload_json ->> '$.action' = 'HOLD' AND p.payload_json ->> '$.mode' = 'TRADE'", "none: the trader holds"),
         ("p.payload_json ->> '$.mode' = 'OBSERVE'", "none: the plan is OBSERVE"),
-        ("j.payload_json ->> '$.decision' = 'REJECT' AND t.payload_json ->> '$.action' = 'BUY'", "the verdict is REJ"),
     ):
         found = rows(
             ledger,
@@ -85,6 +84,15 @@ def test_a_cycle_without_an_order_ends_with_what_kept_it(ledger: Path, say: Say)
         )
         assert any(said in line for line in told(say, found[0][0])), sql
     assert starts(told(say, "last"))[-1] == "more"
+
+
+def test_a_judge_that_refuses_is_told_with_its_words(say: Say, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with desk(tmp_path / "data" / "agent.db") as scene:
+        scene.judged(verdict=verdict_words(decision="REJECT", notes="too bold"))
+    lines = told(say, "last")
+    assert any(line.startswith("verdict    REJECT  by law+") for line in lines)
+    assert any("none: the verdict is REJECT: too bold" in line for line in lines), lines
 
 
 def test_what_the_law_did_not_send_at_the_last_moment_is_told_rule_by_rule(say: Say, tmp_path: Path) -> None:

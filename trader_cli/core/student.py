@@ -17,6 +17,8 @@ def cdf(t: float, dof: float) -> float:
     """P(T <= t) for `dof` > 0 degrees of freedom (Abramowitz and Stegun 26.7.1)."""
     if not math.isfinite(t):
         return 1.0 if t > 0 else 0.0
+    if t * t < dof:  # near the middle the tail has lost its digits
+        return 0.5 + math.copysign(0.5, t) * incomplete_beta(0.5, dof / 2, t * t / (dof + t * t))
     tail = 0.5 * incomplete_beta(dof / 2, 0.5, dof / (dof + t * t))
     return 1.0 - tail if t > 0 else tail
 
