@@ -1,6 +1,6 @@
 """Start-up and memory of the daily commands beside a bare Typer program, cycles per second and where their time
 goes, the daily queries in small and large ledgers, the ledger's own figures, cycles with live minds, and on an
-exchange.
+exchange; replay, and what memory learns.
 
 This process starts the measured ones and stays small, because Linux counts its memory as theirs
 until they have loaded their own program. Figures of one run compare; those of two days may not.
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.exchanges import exchanges
+from tests.bench.memory import memory
 from tests.bench.minds import minds
 from tests.bench.processes import ROOT, Row, environment, median, process, spawned
 
@@ -155,6 +156,7 @@ def main() -> None:
             ("Ledger and market", ledger(folder)),
             ("Live minds, through the SDK to a server on loopback", minds(folder)),
             ("Exchanges, through ccxt to a server on loopback", exchanges(folder)),
+            ("Memory and replay, and what the planner learns in a planted market", memory(folder)),
         ):
             print(f"\n{title}")
             for what, figure, more in rows:
