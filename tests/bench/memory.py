@@ -1,4 +1,4 @@
-"""Memory: replaying 1,000 cycles, how fast a planted edge is found and let go of, and how well beliefs are calibrated."""
+"""Memory: replaying 1,000 cycles, how fast a planted edge is found and let go of, how well beliefs are calibrated."""
 
 from __future__ import annotations
 
