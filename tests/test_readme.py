@@ -22,8 +22,8 @@ def test_the_exit_code_table_is_the_one_place_s_table() -> None:
 
 
 def test_every_command_the_readme_names_exists() -> None:
-    named = re.findall(r"trader ((?:ledger |config |gate )?[a-z]+)", README.replace("trader_cli", ""))
-    groups = {"ledger", "config", "gate"}
+    named = re.findall(r"trader ((?:ledger |config |gate |memory )?[a-z]+)", README.replace("trader_cli", ""))
+    groups = {"ledger", "config", "gate", "memory"}
     known = set(WORDS) | groups
     spoken = {"looks", "proposes", "trades"}  # the trader, in prose
     assert {words for words in named if words not in known and words.split()[0] not in spoken} == set()
