@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from importlib.resources import files
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from tests.desks import desk
-from tests.fakes import proposal_words, verdict_words
+from tests.fakes import proposal_words, report, verdict_words
 from tests.ledgers import one, plain, rows
+from tests.phases.test_account import KEY, sighting
 from tests.test_hostile import EVIL, Say, say
 from tests.tools.test_migrations import with_steps
 from trader_cli.core.grounding import ungrounded
+from trader_cli.phases.account import scan
 from trader_cli.phases.execute import execute
+from trader_cli.phases.flatten import flatten
+from trader_cli.phases.startup import startup
+from trader_cli.views.why import why_lines
 
 __all__ = ["say"]
 
@@ -70,6 +77,48 @@ def test_what_is_still_held_is_marked_and_not_counted(say: Say, tmp_path: Path) 
     lines = told(say, "last")
     assert any(line.startswith("held ") and line.endswith("not counted yet") for line in lines)
     assert any(line.startswith("UNGROUNDED RSI 12.3: the fact is RSI ") for line in lines), lines
+
+
+def test_an_order_that_no_decision_made_is_told_as_far_as_it_goes(say: Say, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with desk(tmp_path / "data" / "agent.db", deposit=None) as scene:
+        scene.exchange.key = KEY
+        startup(scene.desk)
+        scene.exchange.listed = [sighting(scene, "t1-lost", "x9")]
+        scene.exchange.found = lambda intent: report(intent, number=9)
+        scan(scene.desk)
+    lines = told(say, "1")
+    assert lines[0].startswith("no cycle  BUY 0.001 @ ")
+    assert starts(lines)[1:] == ["order", "fill", "held", "more"]
+    assert any("t1-lost  found on the exchange: no decision of this ledger" in line for line in lines)
+    assert told(say, "t1-lost") == lines
+    document = json.loads(say("why", "#1", "--json").stdout)
+    schema = files("trader_cli.schemas.json").joinpath("trader.why.1.json").read_text(encoding="utf-8")
+    jsonschema.Draft202012Validator(json.loads(schema)).validate(document)
+    assert (document["trace_id"], document["order"]["origin"]) == (None, "recovered")
+
+
+def test_a_sale_by_hand_says_who_made_it(say: Say, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with desk(tmp_path / "data" / "agent.db") as scene:
+        scene.traded()
+        flatten(scene.desk, "out [red]now")
+    lines = told(say, "2")
+    assert "by an operator's hand" in "\n".join(lines)
+    assert any(line.startswith("because") and "out [red]now" in line for line in lines)
+    assert "believed" not in starts(lines)
+    assert {"outcome", "learnt"} <= set(starts(lines))
+
+
+def test_what_is_not_there_is_told_with_what_is(ledger: Path, say: Say) -> None:
+    last = one(ledger, "SELECT max(id) FROM trades")[0]
+    assert f"no trade #999 in this ledger: it has #1 to #{last}" in say("why", "999").stderr
+
+
+def test_the_screen_fits_80_columns(ledger: Path, say: Say) -> None:
+    for (trace,) in rows(ledger, "SELECT DISTINCT trace_id FROM decisions"):
+        lines = why_lines(json.loads(say("why", trace, "--json").stdout), 80)
+        assert max(map(len, lines)) <= 80, max(lines, key=len)
 
 
 def test_a_cycle_without_an_order_ends_with_what_kept_it(ledger: Path, say: Say) -> None:
@@ -130,12 +179,13 @@ def test_words_of_a_stranger_are_shown_as_text(say: Say, tmp_path: Path) -> None
     assert json.loads(say("why", "last", "--json").stdout)["proposal"]["payload"]["hypothesis"] == EVIL[:120]
 
 
-def test_a_ledger_of_an_older_schema_is_told_as_far_as_it_goes(say: Say, tmp_path: Path) -> None:
+@pytest.mark.parametrize("steps", [1, 2, 3, 4])
+def test_a_ledger_of_an_older_schema_is_told_as_far_as_it_goes(steps: int, say: Say, tmp_path: Path) -> None:
     from tests.ledgers import grow
 
     (tmp_path / "data").mkdir()
     path = tmp_path / "data" / "agent.db"
-    with with_steps(2):
+    with with_steps(steps):
         grow(path, 8)
     for (number,) in rows(path, "SELECT id FROM trades"):
         assert starts(told(say, str(number)))[-1] == "more"

@@ -70,11 +70,40 @@ HONEST = (
     "20 bars without a new high",
     "5m bars, 2 hours of calm",
     "between 30 and 70: neutral is over",
+    "RSI (28) oversold",
+    "RSI 14 at 28.1, RSI-14: 28",
+    "RSI has dropped to 28.1",
+    "RSI reading 28.1 <= 30",
+    "SMA (20) 90,080, SMA(20)=90080.22",
+    "20 SMA at 90,080 and 20-bar mean 90,080",
+    "price ~$90,111",
+    "price \u2248 90,111.4",
+    "volatility 3.17e-3",
+    "trend \u22120.188, flat",
+    "drawdown 1.8% cut off",
+    "price 90,100 or so, support 90,080",
+    "3 signals agree, held 1.5 hours",
+    "edge 0.65% covers 0.25%",
+    "volume ratio: 1.24\u00d7",
+    "reward to risk 2:1",
+    "previous close 90,080",
     "",
 )
 DISHONEST = (
     ("RSI 72 above 70", "RSI 72"),
     ("RSI 28.3", "RSI 28.3"),
+    ("RSI 29 is low", "RSI 29"),
+    ("RSI (35) is low", "35"),
+    ("RSI 14 at 31", "31"),
+    ("price 90,120.55", "90,120.55"),
+    ("price at 89k", "89k"),
+    ("trend 0.19, rising", "trend 0.19"),
+    ("MA20 at 91k", "91k"),
+    ("SMA(20)=90,500", "90,500"),
+    ("volatility 3.17e-2", "3.17e-2"),
+    ("RSI 28.1 and ADX 33", "33"),
+    ("MACD 1.37 cross", "1.37"),
+    ("up +0.45% unrealized", "+0.45%"),
     ("RSI is 45, neutral", "RSI is 45"),
     ("RSI(14) at 55", "55"),
     ("RSI above 75 and rising", "75"),
@@ -116,6 +145,27 @@ def test_a_number_behind_a_name_is_held_against_that_fact_though_another_has_it(
 def test_what_was_looked_up_counts_as_a_fact() -> None:
     assert ungrounded("the hour closed at 88750.5", FACTS) != ()
     assert ungrounded("the hour closed at 88750.5", FACTS, ('{"rows":[["t",1,2,3,88750.5]]}',)) == ()
+
+
+def test_an_indicator_of_a_longer_timeframe_may_be_the_one_that_was_looked_up() -> None:
+    looked_up = ('{"timeframe":"1h","bars":16,"rsi":61.22,"ma20":null}',)
+    assert ungrounded("1h RSI 61.2, RSI 28.1", FACTS, looked_up) == ()
+    (claim,) = ungrounded("1h RSI 55", FACTS, looked_up)
+    assert (claim.said, claim.fact) == ("RSI 55", "RSI 28.1342")
+
+
+def test_a_comparison_that_does_not_hold_is_told_with_the_fact() -> None:
+    (claim,) = ungrounded("RSI above 75", FACTS)
+    assert (claim.said, claim.fact) == ("75", "RSI 28.1342")
+
+
+def test_facts_count_however_much_was_looked_up() -> None:
+    bars = '{"rows":[' + ",".join(f'["t",{at},{at}.5]' for at in range(100_000, 130_000)) + "]}"
+    assert ungrounded("edge 65 bp, equity 999.99", FACTS, (bars,)) == ()
+
+
+def test_a_lookup_that_is_no_json_is_read_as_text() -> None:
+    assert ungrounded("the hour closed at 88750.5", FACTS, ("closed at 88750.5 [" + "[" * 100_000,)) == ()
 
 
 def test_a_name_without_a_fact_is_any_number() -> None:

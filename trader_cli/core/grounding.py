@@ -8,56 +8,64 @@ is no claim.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-MOST_NUMBERS = 4_096
+MOST_NUMBERS = 50_000
 """No agent is told more numbers than this."""
+ROUND = 1_000.0
+"""From here on a whole number may be a round one, as prices are said: off by so much of itself as CLOSE."""
 CLOSE = 0.001
-"""A share of itself by which any number may be off: prices are said in round numbers."""
 
 _NUMBER = re.compile(
-    r"(?<![\w.])(?P<sign>[-+\u2212]?)(?P<digits>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)"
-    r"(?:\s?(?P<unit>%|percent\b|bps?\b|k\b|x\b))?(?![\w(])",
+    r"(?<![\w.])(?P<sign>(?<![%)])[-+\u2212])?"
+    r"(?P<digits>\d{1,3}(?:,\d{3})++(?:\.\d++)?+|\d++(?:\.\d++)?+)(?P<power>e[-+]?\d{1,3})?+"
+    r"(?:\s?(?P<unit>%|\u00d7|(?:percent|bps?|k|x)\b)|(?![\w(]))",
     re.ASCII | re.IGNORECASE,
 )
-_PERIOD = re.compile(
-    r"\s?-?\s?(?:bars?|periods?|candles?|closes|cycles?|trades?|days?|hours?|hrs?|min(?:ute)?s?|secs?|seconds|h|d|m|s)\b"
-    r"|\s?/\s?\d|:\d",
+_COUNTED = re.compile(
+    r"\s?-?\s?(?:bars?|periods?|candles?|closes|cycles?|trades?|days?|hours?|hrs?|min(?:ute)?s?|secs?|seconds|h|d|m|s"
+    r"|signals?|reasons?|polic(?:y|ies)|strateg(?:y|ies)|steps?|times|tests?|orders?|lows|highs|[se]?ma|mean|average"
+    r"|moving)\b",
     re.ASCII | re.IGNORECASE,
 )
+_RATIO = re.compile(r"\s?/\s?\d|:\d")
 _BEHIND_PERIOD = re.compile(
-    r"(?:\d\s?/|\d:|[a-z]\(|(?:last|past|previous|mean|ma|sma|ema|average|n)\s?[(=]?)$", re.IGNORECASE
+    r"(?:\d\s?/|\d:|[a-z]\(|(?:last|past|previous|mean|[se]?ma|average|n)\s?[-(=]?)$", re.IGNORECASE
 )
 _NAMES = {
-    "rsi": "rsi",
-    "ma20": "ma20",
-    "sma20": "ma20",
-    "mean 20": "ma20",
-    "20-bar mean": "ma20",
-    "volatility ratio": "volatility_ratio",
-    "volatility_ratio": "volatility_ratio",
-    "volume ratio": "volume_ratio",
-    "volume_ratio": "volume_ratio",
+    "rsi": r"rsi(?:[ -]?14|\s?\(14\))?",
+    "ma20": r"s?ma(?:[ -]?20|\s?\(20\))|mean[ -]20|20[ -]?(?:bar |period |bar-|period-)?(?:s?ma|mean|average)",
+    "volatility_ratio": "volatility[ _]ratio",
+    "volume_ratio": "volume[ _]ratio|relative volume",
+    "volume_avg": "volume[ _]avg|(?:average|avg|mean) volume",
     "volatility": "volatility",
     "trend": "trend",
     "drawdown": "drawdown",
-    "price": "price",
-    "close": "price",
+    "price": r"price|(?<!previous )(?<!prior )(?<!earlier )(?<!hourly )(?<!daily )(?<!\dh )(?<!\dm )(?<!\dd )close",
     "equity": "equity",
+    "confidence": "confidence",
 }
-_NAME = "|".join(sorted(map(re.escape, _NAMES), key=len, reverse=True))
-_LINK = r"\s*(?:\(\d+\))?\s*(?:is|at|of|now|was|still|stands at|about|around|near|=|:|~)?\s*"
-_DIRECT = re.compile(rf"(?<!\w)(?P<name>{_NAME}){_LINK}$", re.IGNORECASE)
+"""How each fact is called in a sentence."""
+_SIGNED = frozenset({"trend"})
+"""Facts that mean the opposite without their sign."""
+_NAME = "|".join(f"(?P<{name}>{words})" for name, words in _NAMES.items())
+_LINK = (
+    r"(?:\s*(?:is|at|of|now|was|still|stands|about|around|near|only|just|reads|reading|currently|roughly"
+    r"|(?:fell|dropped|rose) to|=|:|~|\u2248|\$|\())*\s*"
+)
+_DIRECT = re.compile(rf"(?<!\w)(?:{_NAME}){_LINK}$", re.IGNORECASE)
 _OVER, _UNDER = r"above|over|exceeds|greater than|more than|>=?", r"below|under|beneath|less than|<=?"
 _COMPARED = re.compile(
-    rf"(?<!\w)(?P<name>{_NAME}){_LINK}(?:[-+]?[\d.,]+\s?%?)?\s*(?:is|still|now|stays)?\s*"
+    rf"(?<!\w)(?:{_NAME}){_LINK}(?:[-+]?[\d.,]+\s?%?\)?)?\s*(?:is|still|now|stays)?\s*"
     rf"(?:(?P<over>{_OVER})|(?P<under>{_UNDER}))\s*(?:the\s+)?$",
     re.IGNORECASE,
 )
+_GOES_ON = re.compile(rf"\)?{_LINK}\d", re.IGNORECASE)
 _REACH = 48
 """How many characters before a number tell what it is of."""
 
@@ -76,8 +84,12 @@ class Claim:
 
 
 def ungrounded(words: str, facts: Mapping[str, Any], lookups: tuple[str, ...] = ()) -> tuple[Claim, ...]:
-    """The numbers of `words` that are not in the facts, nor in what was looked up. Raises nothing for any text."""
+    """The numbers of `words` that neither the facts bear out nor what was looked up (JSON texts).
+
+    Raises nothing for any text.
+    """
     known: list[float] | None = None
+    looked_up = [_read(one) for one in lookups]
     wrong = []
     for found in _NUMBER.finditer(words):
         if _is_period(words, found):
@@ -85,39 +97,54 @@ def ungrounded(words: str, facts: Mapping[str, Any], lookups: tuple[str, ...] = 
         number = _Number.of(found)
         before = words[max(0, found.start() - _REACH) : found.start()]
         direct, compared = _DIRECT.search(before), _COMPARED.search(before)
-        value = _named(facts, direct or compared)
-        if direct and value is not None:
-            if not number.is_of(value):
-                name = direct["name"]
-                wrong.append(Claim(f"{name} {found.group().strip()}", f"{name} {value:.8g}"))
+        name, values = _named(direct or compared, facts, looked_up)
+        fact = f"{name} {values[0]:.8g}" if values else None
+        if direct and values:
+            if not any(number.is_of(value, signed=name in _SIGNED) for value in values):
+                wrong.append(Claim(f"{name} {found.group().strip()}", fact))
             continue
-        if compared and value is not None and number.lies(value, over=bool(compared["over"])):
+        if compared and any(number.lies(value, over=bool(compared["over"])) for value in values):
             continue
         if known is None:
-            known = list(islice(_numbers([facts, *lookups]), MOST_NUMBERS))
+            known = list(islice(_numbers([facts, *looked_up]), MOST_NUMBERS))
         if not any(number.is_of(one) for one in known):
-            wrong.append(Claim(found.group().strip(), None))
+            wrong.append(Claim(found.group().strip(), fact))
     return tuple(wrong)
 
 
+def _read(output: str) -> Any:
+    try:
+        return json.loads(output)
+    except (ValueError, RecursionError):
+        return output
+
+
 def _is_period(words: str, found: re.Match[str]) -> bool:
-    """Whether a whole number counts bars or is part of a name, a ratio of periods or a time."""
-    if "." in found["digits"] or found["unit"] is not None:
+    """Whether a number counts bars or is part of a name, a ratio of periods or a time."""
+    if found["unit"] is not None:
         return False
-    if _PERIOD.match(words, found.end()):
+    if _COUNTED.match(words, found.end()):
         return True
+    if "." in found["digits"] or len(found["digits"]) > 3:
+        return False
     before = words[max(0, found.start() - 12) : found.start()]
-    return bool(_BEHIND_PERIOD.search(before)) and len(found["digits"]) <= 3
+    if _RATIO.match(words, found.end()) or _BEHIND_PERIOD.search(before):
+        return True
+    return (
+        found["digits"] == "14"
+        and before.lower().endswith(("rsi ", "rsi-"))
+        and bool(_GOES_ON.match(words, found.end()))
+    )
 
 
-def _named(facts: Mapping[str, Any], found: re.Match[str] | None) -> float | None:
-    """The fact of a name, as a number."""
+def _named(found: re.Match[str] | None, facts: Mapping[str, Any], looked_up: list[Any]) -> tuple[str, list[float]]:
+    """The name in front of a number, and the facts it may mean: the cycle's own first, then what was looked up."""
     if found is None:
-        return None
-    name = _NAMES[found["name"].lower()]
-    features = facts.get("features")
-    value = facts.get(name, features.get(name) if isinstance(features, Mapping) else None)
-    return _float(value)
+        return "", []
+    name = next(name for name in _NAMES if found[name] is not None)
+    places = [facts, facts.get("features"), *looked_up]
+    values = [_float(place.get(name)) for place in places if isinstance(place, Mapping)]
+    return found[name], [value for value in values if value is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,17 +159,18 @@ class _Number:
     @classmethod
     def of(cls, found: re.Match[str]) -> _Number:
         digits = found["digits"].replace(",", "")
-        value = float(digits)
-        digit = 10.0 ** -len(digits.partition(".")[2])
+        power = found["power"] or ""
+        value, digit = float(digits + power), float(f"1e-{len(digits.partition('.')[2])}")
+        digit *= float("1" + power) if power else 1.0
         unit = (found["unit"] or "").lower()
         if unit == "k":
             value, digit, unit = value * 1000, digit * 1000, ""
         minus = found["sign"] in ("-", "\u2212")
         return cls(-value if minus else value, digit, unit, bool(found["sign"]))
 
-    def is_of(self, fact: float) -> bool:
-        """Whether it is that fact, rounded or cut off, in its unit or in the fact's own."""
-        return any(self._near(fact * scale) for scale in self._scales())
+    def is_of(self, fact: float, signed: bool = False) -> bool:
+        """Whether it is that fact, rounded or cut off, in its unit or in the fact's own; `signed`: of its sign."""
+        return any(self._near(fact * scale, signed or self.signed) for scale in self._scales())
 
     def lies(self, fact: float, over: bool) -> bool:
         """Whether the fact lies over it, or under it."""
@@ -156,23 +184,30 @@ class _Number:
             return 10_000.0, 1.0, 100.0
         return (1.0,)
 
-    def _near(self, fact: float) -> bool:
-        off = abs(fact - self.value) if self.signed else min(abs(fact - self.value), abs(fact + self.value))
-        return off < self.digit or off <= CLOSE * abs(fact)
+    def _near(self, fact: float, signed: bool) -> bool:
+        value = self.value
+        if not signed:
+            fact, value = abs(fact), abs(value)
+        off, slack = abs(fact - value), 1e-9 * abs(fact)
+        if off <= self.digit / 2 + slack:
+            return True
+        if off < self.digit and abs(fact) >= abs(value):
+            return True  # cut off, not rounded
+        return self.digit >= 1 and abs(value) >= ROUND and off <= CLOSE * abs(fact)
 
 
 def _numbers(value: Any) -> Iterator[float]:
-    """Every number in a document, and in its texts."""
+    """Every number in a document, and in its texts, from its beginning."""
     rest = [value]
     while rest:
         one = rest.pop()
         if isinstance(one, Mapping):
-            rest.extend(one.values())
+            rest.extend(reversed(list(one.values())))
         elif isinstance(one, list | tuple):
-            rest.extend(one)
+            rest.extend(reversed(one))
         elif isinstance(one, str):
             yield from (_Number.of(found).value for found in _NUMBER.finditer(one))
-            yield from (float(piece) for piece in re.findall(r"\d+(?:\.\d+)?", one))
+            yield from (float(piece) for piece in re.findall(r"\d+(?:\.\d+)?", one, re.ASCII))
         elif (number := _float(one)) is not None:
             yield number
 

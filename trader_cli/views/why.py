@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trader_cli.core.decimals import div, mul, sub, text
 from trader_cli.core.moments import parse_iso, span_text
 from trader_cli.core.posteriors import p_positive, posterior
-from trader_cli.core.regimes import FIT_BP, Regime, regime
-from trader_cli.schemas.market import Features
+from trader_cli.core.regimes import FIT_BP, Regime
 from trader_cli.schemas.memory import DUST_SHARE, Evidence
 from trader_cli.views.output import significant
 
@@ -20,112 +17,12 @@ LABEL = 11
 """How wide the words before a line are."""
 
 
-def why_document(whole: Row, after: Row, mark: str | None) -> dict[str, Any]:
-    """The reasons of a trace: its rows, put in the order of the story. `after` is what came of its order."""
-    decisions = {one["agent"]: one for one in whole["decisions"]}
-    plan, proposal, verdict = (decisions.get(agent) for agent in ("PLANNER", "TRADER", "JUDGE"))
-    order = whole["orders"][-1] if whole["orders"] else None
-    return {
-        "schema": "trader.why/1",
-        "trace_id": whole["trace_id"],
-        "ts_utc": whole["ts_utc"],
-        "mode": whole["mode"],
-        "market": _market(whole["observations"]),
-        "plan": plan and {**_decided(plan, whole["model_calls"]), "beliefs": _beliefs(plan, whole["model_calls"])},
-        "proposal": proposal
-        and {
-            **_decided(proposal, whole["model_calls"]),
-            "ungrounded": [{"said": one.said, "fact": one.fact} for one in after["claims"]],
-        },
-        "verdict": verdict and {**_decided(verdict, whole["model_calls"]), "law": verdict["law"]},
-        "order": order and _ordered(order, whole),
-        "not_sent": [one["data"] for one in whole["events"] if one["kind"] == "NOT_SENT"],
-        "learnt": after["learnt"],
-        "held": [_held(one, mark) for one in after["held"]],
-        "equity_usdt": whole["portfolio"][-1]["equity_usdt"] if whole["portfolio"] else None,
-        "cost_usd": whole["cost_usd"],
-    }
-
-
-def _market(seen: Sequence[Row]) -> dict[str, Any] | None:
-    """What the decisions stood on: the first observation of the trace."""
-    if not seen:
-        return None
-    first = seen[0]
-    features = Features(**first["features"])
-    return {
-        "observation_id": first["id"],
-        "ts_utc": first["ts_utc"],
-        "source": first["source"],
-        "price": first["price"],
-        "candle_age_ms": first["age_ms"],
-        "bars": first["bars"],
-        "last_at": first["last_at"],
-        "regime": regime(features).value,
-        "features": first["features"],
-        "defects": first["defects"],
-    }
-
-
-def _decided(decision: Row, calls: Sequence[Row]) -> dict[str, Any]:
-    answered = next((call for call in calls if call["id"] == decision["model_call_id"]), None)
-    return {
-        "id": decision["id"],
-        "ts_utc": decision["ts_utc"],
-        "source": decision["source"],
-        "model": answered["model"] if answered else None,
-        "cause": decision["cause"],
-        "payload": decision["payload"],
-    }
-
-
-def _beliefs(plan: Row, calls: Sequence[Row]) -> list[dict[str, Any]]:
-    """The posteriors that the planner was told."""
-    told = next((call["facts"].get("posteriors") for call in calls if call["id"] == plan["model_call_id"]), None)
-    return [{"policy_id": name, **belief} for name, belief in (told or {}).items() if isinstance(belief, dict)]
-
-
-def _ordered(order: Row, whole: Row) -> dict[str, Any]:
-    key = order["client_order_id"]
-    names = ("id", "client_order_id", "ts_utc", "side", "qty", "worst_price", "reserved_quote", "origin", "law")
-    return {
-        **{name: order[name] for name in names},
-        "events": [_event(one) for one in whole["order_events"] if one["client_order_id"] == key],
-        "fills": [
-            {name: one[name] for name in ("trade_id", "ts_utc", "qty", "price", "quote_qty", "fee", "fee_asset")}
-            for one in whole["fills"]
-            if one["client_order_id"] == key
-        ],
-        "trade": next((_trade(one) for one in whole["trades"] if one["idempotency_key"] == key), None),
-    }
-
-
-def _event(event: Row) -> dict[str, Any]:
-    names = ("ts_utc", "from_state", "state", "exchange_order_id", "evidence")
-    return {name: event[name] for name in names}
-
-
-def _trade(trade: Row) -> dict[str, Any]:
-    names = ("id", "ts_utc", "side", "qty", "price", "quote_qty", "fee", "fee_asset", "status")
-    return {name: trade[name] for name in names}
-
-
-def _held(one: Any, mark: str | None) -> dict[str, Any]:
-    """What is left of a purchase, at the newest mark: no outcome yet."""
-    gain_bp = None
-    if mark is not None and one.cost > 0:
-        gain = sub(mul(one.qty, Decimal(mark)), one.cost)
-        gain_bp = float(div(mul(gain, Decimal(10_000)), one.cost, Decimal("0.01")))
-    return {"opened_by": one.opened_by, "qty": text(one.qty), "cost": text(one.cost), "mark": mark, "gain_bp": gain_bp}
-
-
-# --- the screen ------------------------------------------------------------------------------
-
-
 def why_lines(document: Row, width: int) -> list[str]:
     """The story, top to bottom; long texts go on in the next line."""
     stamp = document["ts_utc"][:19].replace("T", " ")
-    lines = [f"{document['trace_id'][:8]}  {_outcome(document)}  {stamp}Z  mode {document['mode'] or '-'}"]
+    name = (document["trace_id"] or "no cycle")[:8]
+    head = f"{name}  {_outcome(document)}  {stamp}Z  mode\u00a0{document['mode'] or '-'}"
+    lines = [piece.replace("\u00a0", " ") for piece in textwrap.wrap(head, width, subsequent_indent=" " * LABEL)]
     for part in (_saw, _planned, _proposed, _ruled, _sent, _became, _end):
         lines += part(document, width)
     return lines
@@ -137,7 +34,7 @@ def _outcome(document: Row) -> str:
     if order is not None and (trade := order["trade"]) is not None:
         return f"{trade['side']} {trade['qty']} @ {trade['price']}, trade #{trade['id']}"
     if order is not None:
-        return f"{order['side']} {order['qty']}: {order['events'][-1]['state']}"
+        return f"{order['side']} {order['qty']}: {order['events'][-1]['state'] if order['events'] else '-'}"
     plan, proposal, verdict = document["plan"], document["proposal"], document["verdict"]
     if plan is not None and plan["payload"]["mode"] == "OBSERVE":
         return "OBSERVE"
@@ -156,7 +53,7 @@ def _saw(document: Row, width: int) -> Iterator[str]:
         f"{seen['price'] or '-'} from {seen['source']}, newest of {seen['bars']} bars {age}; {seen['regime']}",
         width,
     )
-    told = [f"{name} {significant(value, 5)}" for name, value in seen["features"].items() if value is not None]
+    told = [_tied(f"{name} {significant(value, 5)}") for name, value in seen["features"].items() if value is not None]
     yield from _line("", "  ".join(told), width)
     for one in seen["defects"]:
         yield from _line("defect", f"{one['kind']}: {one['detail']}", width)
@@ -168,10 +65,11 @@ def _planned(document: Row, width: int) -> Iterator[str]:
         return
     said = plan["payload"]
     strategies = "; ".join(
-        " ".join([one["policy_id"], *(f"{name}={value}" for name, value in one["params"].items())])
+        _tied(" ".join([one["policy_id"], *(f"{name}={value}" for name, value in one["params"].items())]))
         for one in said["strategies"]
     )
-    yield from _line("plan", f"{said['mode']}  {strategies}  explore {said['explore_ratio']:g}  by {_who(plan)}", width)
+    explore = f"explore\u00a0{said['explore_ratio']:g}"
+    yield from _line("plan", f"{said['mode']}  {strategies}  {explore}  by\u00a0{_who(plan)}", width)
     if plan["cause"]:
         yield from _line("because", plan["cause"], width)
     for one in plan["beliefs"]:
@@ -235,7 +133,7 @@ def _rules(law: Row | None, name: str, width: int, before: Row | None = None) ->
             continue
         cut = "" if rule["before"] == rule["after"] else f"  {rule['before']} -> {rule['after']}"
         mark = "ok" if rule["ok"] else "NO"
-        yield from _line("", f"{mark} {rule['name']:<16} {rule['value']}  (limit: {rule['limit']}){cut}", width)
+        yield from _line("", f"{mark} {rule['name']:<16} {rule['value']}  (limit: {rule['limit']}){cut}", width, 3)
 
 
 def _sent(document: Row, width: int) -> Iterator[str]:
@@ -252,10 +150,13 @@ def _sent(document: Row, width: int) -> Iterator[str]:
         f"{order['side']} {order['qty']}  at worst {order['worst_price']}, reserves {order['reserved_quote']}",
         width,
     )
-    yield from _line("", order["client_order_id"], width)
+    whose = {"operator": "  by an operator's hand", "recovered": "  found on the exchange: no decision of this ledger"}
+    yield from _line("", f"{order['client_order_id']}{whose.get(order['origin'], '')}", width)
     yield from _rules(order["law"], "law again", width, _law_of(document))
     for event in order["events"]:
         told = "  ".join(f"{name}={value}" for name, value in event["evidence"].items() if value)
+        if event["exchange_order_id"] is not None:
+            told = f"order {event['exchange_order_id']}  {told}"
         yield from _line("", f"{event['ts_utc'][11:23]}  {event['state']:<9} {told}".rstrip(), width)
     for fill in order["fills"]:
         yield from _line(
@@ -296,12 +197,15 @@ def _became(document: Row, width: int) -> Iterator[str]:
         models = "" if made["model_cost_usd"] == "0" else f", models {made['model_cost_usd']} USD"
         part = "dust" if made["share"] <= DUST_SHARE else f"{made['share']:.0%} of the purchase"
         held = span_text(int(made["held_secs"]) * 1000)
-        yield from _line("outcome", f"{net}, net {made['net']}{models}; {part}, held {held}; {other}", width)
+        yield from _line("outcome", f"{net}, net {made['net']}{models}; {part}, held {held}; {_tied(other)}", width)
         if made["share"] > DUST_SHARE:
             yield from _line("learnt", _lesson(made, one["before"], one["after"]), width)
     for held in document["held"]:
         gain = "-" if held["gain_bp"] is None else f"{held['gain_bp']:+.1f} bp at the newest mark {held['mark']}"
         yield from _line("held", f"{held['qty']} that cost {held['cost']}: {gain}; not counted yet", width)
+    traded = document["order"] is not None and document["order"]["trade"] is not None
+    if traded and not document["learnt"] and not document["held"]:
+        yield from _line("outcome", "none in memory: the first snapshot after a sale writes it", width)
 
 
 def _lesson(made: Row, before: Row | None, after: Row | None) -> str:
@@ -309,7 +213,7 @@ def _lesson(made: Row, before: Row | None, after: Row | None) -> str:
     where = f"{made['policy_id'] or 'nobody'} in {made['regime']}"
     if after is None:
         return f"{where}: nothing, for no policy of this ledger opened it"
-    return f"{where}: {_belief(made, before)} -> {_belief(made, after)}"
+    return f"{where}: {_tied(_belief(made, before))} -> {_tied(_belief(made, after))}"
 
 
 def _belief(made: Row, evidence: Row | None) -> str:
@@ -322,12 +226,21 @@ def _belief(made: Row, evidence: Row | None) -> str:
 def _end(document: Row, width: int) -> Iterator[str]:
     if document["equity_usdt"] is not None:
         yield from _line("equity", document["equity_usdt"], width)
-    trace = document["trace_id"][:8]
-    yield from _line("more", f"trader replay {trace} | trader ledger trace {trace} --prompts --out DIR", width)
+    where = ["trader ledger show --trades -o wide"]
+    if document["trace_id"] is not None:
+        trace = document["trace_id"][:8]
+        where = [f"trader ledger trace {trace} --prompts --out DIR", f"trader replay {trace}"]
+    yield from _line("more", " | ".join(map(_tied, where)), width)
 
 
-def _line(label: str, words: str, width: int) -> Iterator[str]:
-    """A labelled text, wrapped under itself."""
+def _tied(words: str) -> str:
+    """Words that one line holds, if they fit into one."""
+    return words.replace(" ", "\u00a0")
+
+
+def _line(label: str, words: str, width: int, hang: int = 0) -> Iterator[str]:
+    """A labelled text, wrapped under itself, `hang` columns further in."""
     room = max(width - LABEL, 40)
-    for at, piece in enumerate(textwrap.wrap(words, room, break_on_hyphens=False, drop_whitespace=True) or [""]):
-        yield f"{'' if at else label:<{LABEL}}{piece}".rstrip()
+    pieces = textwrap.wrap(words, room, break_on_hyphens=False, drop_whitespace=True, subsequent_indent=" " * hang)
+    for at, piece in enumerate(pieces or [""]):
+        yield f"{'' if at else label:<{LABEL}}{piece}".replace("\u00a0", " ").rstrip()
