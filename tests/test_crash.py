@@ -286,9 +286,22 @@ def assert_each_order_was_sent_once(path: Path) -> None:
     assert len(proposals) == len(set(proposals))
 
 
+LEARNT = """
+    SELECT value_json ->> '$.experiment.closed_by', value_json ->> '$.experiment.opened_by' FROM memory ORDER BY id"""
+SALES = "SELECT idempotency_key FROM trades WHERE side = 'SELL' ORDER BY id"
+
+
+def assert_each_sale_was_learnt_once(path: Path) -> None:
+    """Memory holds what every sale made of every purchase, none of it twice. True after any snapshot."""
+    learnt = rows(path, LEARNT)
+    assert len(learnt) == len(set(learnt))
+    assert list(dict.fromkeys(closed for closed, _ in learnt)) == [key for (key,) in rows(path, SALES)]
+
+
 def assert_books_in_order(quick: Trader, path: Path) -> None:
-    """Everything is settled, sent once, and proved; and the exchange holds what our book says."""
+    """Everything is settled, sent once, learnt once, and proved; and the exchange holds what our book says."""
     assert_each_order_was_sent_once(path)
+    assert_each_sale_was_learnt_once(path)
     assert one(path, "SELECT count(*) FROM open_orders") == 0
     with closing(Ledger.open_reader(path, wall_now)) as ledger:
         book = ledger.book(*(ledger.identity().get("symbol") or "BTC/USDT").split("/"))
@@ -376,6 +389,23 @@ def test_a_first_cycle_that_buys_may_be_killed_at_every_commit(quick: Forks) -> 
 @pytest.mark.parametrize("place", ["commit-after", pytest.param("commit-before", marks=pytest.mark.soak)])
 def test_a_later_cycle_that_sells_may_be_killed_at_every_commit(place: str, quick: Forks, before_a_sale: Path) -> None:
     assert deaths(quick, lambda name: copy_of(before_a_sale, name), place, most=8) == 7
+
+
+def test_a_sale_that_was_settled_before_a_kill_is_learnt_by_the_next_snapshot_once(
+    quick: Forks, before_a_sale: Path
+) -> None:
+    path = copy_of(before_a_sale, "settled")
+    settled = "commit-after:6"  # plan, proposal, verdict, intent, the exchange's fill, settlement
+    assert quick("cycle", "--db", str(path), env={"TRADER_FAILPOINT": settled}).code == KILLED
+    assert rows(path, SALES)
+    assert rows(path, LEARNT) == []
+    assert quick("ledger", "verify", "--db", str(path)).code == 0, "what no snapshot followed is not due yet"
+    for place in ("commit-before:1", None):  # the snapshot may be killed as well
+        died = quick("snapshot", "--db", str(path), env={"TRADER_FAILPOINT": place} if place else None)
+        assert died.code == (KILLED if place else 0)
+        assert bool(rows(path, LEARNT)) is (place is None)
+    assert_each_sale_was_learnt_once(path)
+    assert_it_goes_on(quick, path)
 
 
 @pytest.mark.parametrize(

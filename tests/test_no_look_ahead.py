@@ -6,23 +6,36 @@ the moment is another one; what was decided at or before it must not know.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes import FIVE
-from tests.planted.desks import planted_desk
+from tests.planted.desks import FixedPlan, planted_desk
+from tests.planted.market import Edge, PlantedMarket
+from tests.planted.trials import CALM_BARS, ENTRY, EXIT
+from trader_cli.agents.prompts import short
 from trader_cli.core.errors import TraderError
-from trader_cli.core.moments import Moment, iso
+from trader_cli.core.moments import Moment, iso, parse_iso
 from trader_cli.core.ports import CandleSource
+from trader_cli.core.posteriors import p_positive
+from trader_cli.core.regimes import Regime
 from trader_cli.phases.cycle import loop
+from trader_cli.phases.desk import Desk
+from trader_cli.schemas.cycle import Cycle
 from trader_cli.schemas.market import Candle
+from trader_cli.tools.clock import wall_now
 from trader_cli.tools.markets.simulated import SimulatedMarket
+from trader_cli.tools.memory import all_learnt, read_posteriors
+from trader_cli.tools.rehearsal import rehearse
 
 CYCLES = 60
 TICK = Decimal("0.01")
@@ -176,6 +189,53 @@ def test_the_runs_that_are_compared_trade_and_learn() -> None:
 def test_a_source_that_leaks_one_bar_of_the_future_is_found_out(change: Change) -> None:
     moment = moment_of(2, 30)
     assert decided(Leaking(market(2), moment, change), moment) != decided(Leaking(market(2), moment, None), moment)
+
+
+def trading(path: Path | None = None) -> AbstractContextManager[Desk]:
+    """A desk in a planted market that sells something every 15 bars, and learns from it."""
+    planted = PlantedMarket(5, lambda block: Edge(20.0 * (block % 3), 40.0), CALM_BARS)
+    return planted_desk(planted, lambda ids: FixedPlan("breakout", {"entry": ENTRY, "exit": EXIT}, ids), path)
+
+
+def test_what_is_learnt_later_changes_no_answer_to_an_earlier_question() -> None:
+    """By the clock: an old moment is answered as it was then, though memory has grown since."""
+    known = []
+    with trading() as desk:
+        for came in loop(replace(desk, batch_ms=0), 150):  # each cycle is over before the next one
+            assert isinstance(came, Cycle), came
+            at = desk.clock.now() - 1  # the next cycle, whose moment it is, may yet sell in it
+            known += [(at, here, read_posteriors(desk.ledger, at, here)) for here in Regime]
+        assert len({beliefs for _, here, beliefs in known if here is Regime.RANGE}) > 100, "beliefs move"
+        assert sum(1 for _ in all_learnt(desk.ledger)) == 10
+        for at, here, then in known:
+            assert read_posteriors(desk.ledger, at, here) == then
+
+
+def test_what_is_written_later_reached_no_prompt_before_it(tmp_path: Path) -> None:
+    """By the chain: with every row of a later link gone, the posteriors are those that the planner was told."""
+    path = tmp_path / "agent.db"
+    with trading(path) as desk:
+        for came in loop(desk, 80):
+            assert isinstance(came, Cycle), came
+        told = desk.ledger.db.execute(
+            "SELECT d.link, d.ts_utc, c.facts_json->>'$.regime', c.facts_json->>'$.posteriors' FROM decisions AS d "
+            "JOIN model_calls AS c ON c.id = d.model_call_id WHERE d.agent = 'PLANNER' ORDER BY d.id"
+        ).fetchall()
+    assert len(told) == 80
+    assert len({numbers for *_, numbers in told}) > 10
+    for link, at, here, numbers in told[::4]:
+        past = rehearse(path, wall_now, link)
+        beliefs = read_posteriors(past, parse_iso(at), Regime(here))
+        past.close()
+        assert json.loads(numbers) == {
+            one.policy_id: {
+                "n": short(one.n),
+                "mean_bp": short(one.mean_bp),
+                "sd_bp": short(one.sd_bp),
+                "p_positive": round(p_positive(one), 4),
+            }
+            for one in beliefs
+        }
 
 
 @pytest.mark.soak

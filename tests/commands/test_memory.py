@@ -7,9 +7,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.desks import desk
 from tests.fakes import proposal_words
-from tests.ledgers import one, rows
+from tests.ledgers import one, rows, tampering
 from tests.test_hostile import Say, say
 from trader_cli.core.regimes import FIT_BP, Regime
 
@@ -92,3 +94,34 @@ def test_what_is_no_policy_is_usage_and_no_ledger_is_not_found(say: Say) -> None
     nothing = document(say)
     assert {one["lots"] for one in nothing["policies"]} == {0}
     assert nothing["outcomes"] == []
+
+
+def test_lots_of_the_undefined_regime_are_not_lost_from_a_policys_regimes(ledger: Path, say: Say) -> None:
+    (whole,) = [one for one in document(say)["policies"] if one["policy_id"] == "ma_trend"]
+    with tampering(ledger) as db:
+        db.execute(
+            "UPDATE memory SET key = 'ma_trend/undefined', "
+            "value_json = json_set(value_json, '$.experiment.regime', 'undefined') WHERE key LIKE 'ma_trend/%'"
+        )
+    found = document(say, "--policy", "ma_trend")["policies"]
+    assert [one["lots"] for one in found if one["regime"] == "undefined"] == [whole["lots"]]
+    assert sum(one["lots"] for one in found) == whole["lots"]
+
+
+@pytest.mark.parametrize(
+    "forgery",
+    [
+        "UPDATE memory SET value_json = json_remove(value_json, '$.experiment.cost')",
+        "UPDATE memory SET value_json = json_set(value_json, '$.experiment.params', NULL)",
+        "UPDATE memory SET value_json = json_set(value_json, '$.experiment.confidence', 7)",
+        "UPDATE memory SET value_json = json_set(value_json, '$.experiment.confidence', 'high')",
+        "UPDATE decisions SET payload_json = '{}' WHERE agent = 'PLANNER'",
+    ],
+)
+def test_a_row_that_cannot_be_read_is_the_ledgers_fault_and_not_a_bug(ledger: Path, say: Say, forgery: str) -> None:
+    with tampering(ledger) as db:
+        db.execute(forgery)
+    said = say("memory", "show")
+    assert said.code == 6, said
+    assert "ledger verify" in said.stderr
+    assert said.stdout == ""

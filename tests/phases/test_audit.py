@@ -27,6 +27,8 @@ OBSERVATIONS, FEATURES, REPLIES, CALLS, VERDICTS, ORDERS, HASHES, TIMES, LOTS, M
     name for name, _ in CHECKS[10:]
 )
 
+TABLES = "tables and triggers"
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -440,6 +442,12 @@ FORGERIES = [
         "SELECT id FROM memory",
         "UPDATE memory SET key = 'breakout/trend-up' WHERE id = :id",
         {MEMORY: "memory {id}: key is …breakout/trend-up, the sale "},
+    ),
+    Forgery(
+        "an outcome that was taken away",
+        "SELECT max(id) AS id, json_extract(value_json, '$.experiment.closed_by') AS sale FROM memory",
+        "DELETE FROM memory WHERE id = :id",
+        {TABLES: "memory ends at ", MEMORY: "the sale {sale} of what "},
     ),
     Forgery(
         "an outcome of no sale",

@@ -41,15 +41,17 @@ def bandit(seed: int, first_bp: float, then_bp: float, blocks: int) -> list[Part
 
     market = PlantedMarket(seed, edge, CALM_BARS)
     parts = []
+    free = True
     with planted_desk(market) as desk:
         for part in range(PARTS):
             picked = []
             for came in loop(desk, blocks * market.size):
                 assert isinstance(came, Cycle), came
                 assert came.plan is not None
-                names = [one.policy_id for one in came.plan.payload.strategies]
-                if came.snapshot is not None and came.snapshot.book.base == 0:
-                    picked.append(POLICY in names)
+                assert came.snapshot is not None
+                if free:  # a plan keeps the owner of what is held
+                    picked.append(POLICY in {one.policy_id for one in came.plan.payload.strategies})
+                free = came.snapshot.book.base == 0
             at = desk.clock.now()
             (belief,) = (one for one in read_posteriors(desk.ledger, at, Regime.RANGE) if one.policy_id == POLICY)
             outcomes = sum(1 for _ in all_learnt(desk.ledger, POLICY))

@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from tests.desks import COSTS, LIMITS
-from tests.fakes import BTC, FIVE, NOW, FakeStop
+from tests.fakes import BTC, FIVE, FakeStop
 from trader_cli.core.decimals import text
 from trader_cli.core.ports import CandleSource, Ids, Model
 from trader_cli.phases.cycle import loop
@@ -30,7 +30,7 @@ DEPOSIT = Decimal(1_000_000)
 FINE = replace(BTC, step=Decimal("1e-8"), min_qty=Decimal("1e-8"))
 """BTC/USDT with a step as fine as its fees, so that a sale leaves no dust: one purchase, one sale, one outcome."""
 
-FREE = replace(LIMITS, max_orders_per_day=1_000, max_drawdown_pct=Decimal(100))
+FREE = replace(LIMITS, deposit_cap=None, max_orders_per_day=1_000, max_drawdown_pct=Decimal(100))
 """Limits that bind nothing here: what is measured is memory, not the brakes."""
 
 WARMUP = 110
@@ -105,6 +105,3 @@ def run(desk: Desk, cycles: int) -> list[Cycle]:
         assert isinstance(one, Cycle), one
         came.append(one)
     return came
-
-
-__all__ = ["DEPOSIT", "FINE", "NOW", "FixedPlan", "planted_desk", "run"]

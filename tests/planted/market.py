@@ -1,4 +1,4 @@
-"""A market in which `breakout` earns exactly what was planted, and nothing else ever signals.
+"""A market in which `breakout` earns exactly what was planted, and no other policy ever trades.
 
 Calm bars within a band are followed by a spike above it (the purchase fills at the next open, which is the spike's
 close), by a dip below it (the sale fills at the next open) and by a bar that opens at the planted price and is calm

@@ -3,24 +3,52 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.desks import Scene, desk
-from tests.fakes import FIVE, NOW, fills_part, plan_words, proposal_words, verdict_words
-from tests.ledgers import ledger_at, reading, wall
+from tests.desks import LIMITS, Scene, desk
+from tests.fakes import (
+    FIVE,
+    NOW,
+    FakeExchange,
+    Manner,
+    fills,
+    fills_part,
+    loses_the_answer,
+    plan_words,
+    proposal_words,
+    report,
+    verdict_words,
+)
+from tests.ledgers import failures, grow, ledger_at, reading, rows, wall
+from tests.phases.test_account import account, sighting
+from trader_cli.core.decimals import div, mul
 from trader_cli.core.errors import LedgerError
 from trader_cli.core.posteriors import HALF_LIFE_BARS, added, posterior
 from trader_cli.core.regimes import FIT_BP, Regime
+from trader_cli.phases.account import SCAN_MS, accept_balances, scan
 from trader_cli.phases.cycle import cycle
+from trader_cli.phases.execute import execute
+from trader_cli.phases.flatten import flatten
+from trader_cli.phases.recover import recover
 from trader_cli.phases.snapshot import snapshot
+from trader_cli.schemas.book import Balances
 from trader_cli.schemas.memory import Learnt
+from trader_cli.schemas.order import Absent, Intent, OrderState, Report, Side
 from trader_cli.schemas.question import Agent, Answer, Usage
-from trader_cli.tools.memory import all_learnt, evidence_at, learnt_of, read_posteriors, still_held
-from trader_cli.tools.outcomes import Fold
+from trader_cli.tools.memory import (
+    all_learnt,
+    evidence_at,
+    learnt_of,
+    read_posteriors,
+    still_held,
+    write_experiments,
+)
+from trader_cli.tools.outcomes import Fold, flat_before
 from trader_cli.tools.rehearsal import rehearse
 from trader_cli.tools.verification import Count
 from trader_cli.tools.verification_memory import outcomes as check_outcomes
@@ -93,8 +121,10 @@ def test_what_models_cost_from_the_purchase_to_the_sale_is_taken_off() -> None:
     trade(hold, "7")
     (learnt,) = outcomes(scene)
     made = learnt.experiment
-    assert D("0.0594") < made.model_cost_usd <= D("0.06"), "what the dust of it still owes aside"
+    assert made.model_cost_usd == div(mul(D("0.06"), D("0.00099")), D("0.000999")), "the dust still owes its part"
     assert made.net == made.proceeds - made.cost - made.model_cost_usd
+    assert made.net_bp == float((made.net * 10_000 / made.cost).quantize(D("0.000001")))
+    assert sound(scene) == []
 
 
 def test_each_purchase_that_a_sale_closes_is_an_outcome_and_dust_is_not_counted() -> None:
@@ -132,15 +162,7 @@ def test_nothing_is_learnt_without_a_sale_and_nothing_twice() -> None:
 def test_a_sale_settled_before_a_crash_is_learnt_by_the_next_snapshot() -> None:
     scene = desk()
     scene.traded()
-    scene.script(SELL)
-    from trader_cli.phases.execute import execute
-    from trader_cli.phases.judge import judge
-    from trader_cli.phases.plan import plan
-    from trader_cli.phases.propose import propose
-
-    planned = plan(scene.desk, scene.desk.new_trace())
-    proposed = propose(scene.desk, planned)
-    execute(scene.desk, planned, proposed, judge(scene.desk, planned, proposed))
+    execute(scene.desk, *scene.judged(SELL))
     assert outcomes(scene) == []
     scene.clock.advance(FIVE)
     scene.traded(proposal_words(action="HOLD", qty="0"))
@@ -162,17 +184,228 @@ def test_what_nobody_decided_to_buy_teaches_no_policy() -> None:
     assert learnt_of(scene.ledger, key) == (learnt,)
 
 
-def test_a_ledger_of_an_older_program_learns_its_past_with_the_first_snapshot() -> None:
+def in_parts(*prices: int) -> Manner:
+    """Executed in equal parts at these prices, each with its fee in what was received."""
+
+    def manner(exchange: FakeExchange, intent: Intent) -> Report:
+        whole = exchange.execute(intent)
+        (all_of_it,) = whole.fills
+        buy, fills = intent.side is Side.BUY, []
+        for number, price in enumerate(map(D, prices), 1):
+            qty = all_of_it.qty / len(prices)
+            fee = (qty if buy else qty * price) * D("0.001")
+            part = replace(all_of_it, trade_id=f"{all_of_it.trade_id}-{number}", qty=qty, price=price)
+            part = replace(part, quote_qty=qty * price, fee=fee, fee_quote=fee * price if buy else fee)
+            fills.append(replace(part, at=intent.at + number))
+        beyond = sum((one.quote_qty for one in fills), -all_of_it.quote_qty) * (-1 if buy else D("0.999"))
+        exchange.held = Balances(exchange.held.base, exchange.held.quote + beyond)
+        return replace(whole, fills=tuple(fills))
+
+    return manner
+
+
+def test_orders_that_filled_in_parts_are_one_outcome_at_what_all_parts_came_to() -> None:
     scene = desk()
-    round_trip(scene, 50_200)
-    round_trip(scene, 49_900)
-    learnt = [one.experiment for one in outcomes(scene)]
-    scene.ledger.db.execute("DROP TRIGGER memory_no_delete")
-    scene.ledger.db.execute("DELETE FROM memory")
-    scene.ledger.forget()
+    scene.exchange.manners = [in_parts(50_000, 50_010), in_parts(50_100, 50_110, 50_120), fills]
+    assert scene.traded().execution.order is not None
+    assert scene.traded(SELL).execution.order is not None
+    (learnt,) = outcomes(scene)
+    made, held = learnt.experiment, D("0.000999")
+    first, second = D("0.0004995"), D("0.00099") - D("0.0004995")  # all of one part, the rest of the other
+    assert abs(made.cost - (D("25") + D("25.005") * second / first)) < D("1e-11")
+    assert made.proceeds == D("0.00033") * (50_100 + 50_110 + 50_120) * D("0.999")
+    assert made.share == pytest.approx(float(D("0.00099") / held))
+    assert (made.opened_at, made.closed_at) == (NOW + 1, NOW + FIVE + 3)
     assert sound(scene) == []
+
+
+def test_what_models_cost_is_not_taken_off_money_of_another_kind() -> None:
+    scene = desk()
+    scene.ledger.db.execute("DROP TRIGGER meta_no_update")
+    scene.ledger.db.execute("UPDATE meta SET value = 'BTC/EUR' WHERE key = 'symbol'")
+    scene.ledger.forget()
+    usage = Usage(1, 0, 1, 0, D("0.01"), "usage", {"input": "1", "cached": "1", "output": "1"})
+    scene.model.will_say(Agent.PLANNER, Answer("gpt-5", "ok", plan_words(), usage, request={"tool_choice": None}))
+    scene.model.will_say(Agent.TRADER, proposal_words())
+    scene.model.will_say(Agent.JUDGE, verdict_words())
+    cycle(scene.desk)
+    scene.clock.advance(FIVE)
+    scene.traded(SELL)
+    (learnt,) = outcomes(scene)
+    assert learnt.experiment.model_cost_usd > 0
+    assert learnt.experiment.net == learnt.experiment.proceeds - learnt.experiment.cost
+
+
+def test_what_the_operator_sells_is_an_outcome_of_the_policy_that_bought_it() -> None:
+    scene = desk()
+    scene.traded()
+    scene.exchange.price = D(49_500)
+    scene.stop.halt("enough")
+    (order,) = flatten(scene.desk, "enough").orders
+    (learnt,) = outcomes(scene)
+    assert learnt.experiment.closed_by == order.intent.client_order_id
+    assert (learnt.experiment.policy_id, learnt.experiment.hypothesis) == ("ma_trend", "it rises")
+    assert scene.one("SELECT key FROM memory") == KEY
+    assert learnt.experiment.net < 0
+    assert still_held(scene.ledger) == (), "only dust"
+    assert scene.problems() == sound(scene) == []
+
+
+def test_an_order_of_ours_that_the_ledger_lost_teaches_nobody_when_it_is_sold() -> None:
+    scene = account()
+    scene.exchange.listed = [sighting(scene, "t1-lost", "x9")]
+    scene.exchange.found = lambda intent: report(intent, number=9)
+    scene.exchange.held = Balances(D("0.000999"), D(950))
+    scan(scene.desk)
+    scene.exchange.found = None
+    assert [(one.policy_id, one.opened_by) for one in still_held(scene.ledger)] == [(None, "t1-lost")]
+    scene.clock.advance(FIVE)
+    scene.traded(SELL)
+    (learnt,) = outcomes(scene)
+    assert (learnt.experiment.policy_id, learnt.experiment.opened_by, learnt.after) == (None, "t1-lost", None)
+    assert learnt.experiment.net_bp is not None
+    assert scene.problems() == sound(scene) == []
+
+
+@pytest.mark.parametrize("lost", ["the purchase", "the sale"])
+def test_an_order_whose_answer_was_lost_is_learnt_once_it_is_found(lost: str) -> None:
+    scene = desk()
+    manner, gone = loses_the_answer(TimeoutError()), Absent(final=False, evidence="not yet")
+    scene.exchange.manners = [manner, fills] if lost == "the purchase" else [fills, manner, fills]
+    if lost == "the sale":
+        scene.traded()
+    scene.exchange.found = lambda intent: gone
+    scene.traded(SELL if lost == "the sale" else None)
     snapshot(scene.desk)
-    assert [one.experiment for one in outcomes(scene)] == learnt
+    assert (outcomes(scene), len(scene.ledger.open_orders())) == ([], 1)
+    scene.exchange.found = None
+    recover(scene.desk)
+    if lost == "the purchase":
+        scene.traded(SELL)
+    else:
+        snapshot(scene.desk)
+    (learnt,) = outcomes(scene)
+    assert learnt.experiment.policy_id == "ma_trend"
+    assert learnt.experiment.share == pytest.approx(0.99, abs=0.002)
+    assert scene.problems() == sound(scene) == []
+
+
+def given_up(scene: Scene, proposal: str) -> None:
+    """An order whose answer was lost and that the exchange then denies for good; it was executed all the same."""
+    scene.exchange.manners = [loses_the_answer(TimeoutError()), fills]
+    scene.exchange.found = lambda intent: Absent(final=True, evidence="nowhere")
+    scene.traded(proposal)
+    assert scene.column("SELECT state FROM order_events ORDER BY id")[-1] == "ABANDONED"
+
+
+def turns_up(scene: Scene) -> None:
+    """The exchange shows what it had denied."""
+    scene.exchange.found = None
+    scene.clock.advance(SCAN_MS)
+    assert [one.state for one in scan(scene.desk)] == [OrderState.FILLED]
+
+
+def test_a_purchase_that_turns_up_late_is_the_policys_that_wanted_it() -> None:
+    scene = account()
+    given_up(scene, proposal_words())
+    turns_up(scene)
+    scene.traded(SELL)
+    (learnt,) = outcomes(scene)
+    assert (learnt.experiment.policy_id, learnt.experiment.opened_at) == ("ma_trend", NOW)
+    assert learnt.experiment.held_ms == FIVE + SCAN_MS
+    assert scene.problems() == sound(scene) == []
+
+
+def test_a_sale_that_turns_up_late_is_learnt_then_and_known_to_no_earlier_question() -> None:
+    """Its fill is older than an outcome that is known already; a question between the two may know neither."""
+    scene = account()
+    scene.traded(proposal_words(qty="0.003"))
+    given_up(scene, SELL)
+    sold_at = scene.clock.at - FIVE
+    scene.exchange.found = lambda intent: Absent(final=True, evidence="nowhere")
+    accept_balances(scene.desk, "until it is cleared up")  # the account holds less base, and more money, than the book
+    scene.exchange.price = D(50_100)
+    scene.traded(SELL)
+    known = [one.experiment.closed_at for one in outcomes(scene)]
+    assert known == [sold_at + FIVE]
+    turns_up(scene)
+    snapshot(scene.desk)
+    closed = [one.experiment.closed_at for one in outcomes(scene)]
+    assert closed[0] == sold_at + FIVE
+    assert min(closed[1:]) == sold_at
+    for at in range(sold_at - 1, sold_at + FIVE, 60_000):
+        assert {one.n for one in read_posteriors(scene.ledger, at, Regime.RANGE)} == {0.0}
+    last = {one.policy_id: one for one in read_posteriors(scene.ledger, sold_at + FIVE, Regime.RANGE)}
+    assert last["ma_trend"].n > 0
+    assert sound(scene) == []
+
+
+def test_a_sale_of_more_than_was_held_teaches_nobody_and_makes_nobody_forget() -> None:
+    scene = account()
+    round_trip(scene, 50_200)
+    scene.traded()
+    given_up(scene, SELL)
+    accept_balances(scene.desk, "it is gone")
+    before = read_posteriors(scene.ledger, scene.clock.at, Regime.RISING)
+    turns_up(scene)
+    snapshot(scene.desk)
+    *_, last = outcomes(scene)
+    assert last.experiment.opened_by == last.experiment.closed_by
+    assert (last.experiment.policy_id, last.experiment.net_bp, last.after) == (None, None, None)
+    after = read_posteriors(scene.ledger, scene.clock.at, Regime.RISING)
+    for one, then in zip(after, before, strict=True):
+        assert one.n >= 0.99 * then.n
+    assert {one.policy_id for one in after if one.n > 0} == {"ma_trend"}
+    assert sound(scene) == []
+
+
+def test_what_was_withdrawn_is_no_outcome_and_the_rest_weighs_less() -> None:
+    scene = account()
+    scene.traded()
+    scene.exchange.held = Balances(D("0.0003"), scene.exchange.held.quote)
+    accept_balances(scene.desk, "moved to cold storage")
+    snapshot(scene.desk)
+    assert outcomes(scene) == []
+    scene.clock.advance(FIVE)
+    scene.traded(proposal_words(action="SELL", qty="0.0003"))
+    (learnt,) = outcomes(scene)
+    made = learnt.experiment
+    assert made.share == pytest.approx(0.0003 / 0.000999)
+    assert abs(made.cost - D(50) * D("0.0003") / D("0.000999")) < D("1e-11")
+    assert scene.ledger.book("BTC", "USDT").base == 0
+    assert scene.problems() == sound(scene) == []
+
+
+def test_what_a_wiped_testnet_took_away_is_no_outcome_and_what_was_learnt_stays() -> None:
+    scene = account()
+    scene.exchange.may_be_wiped = True
+    round_trip(scene, 50_200)
+    scene.traded()
+    (first,) = outcomes(scene)
+    scene.exchange.truth.clear()
+    scene.exchange.submitted.clear()
+    scene.exchange.held = Balances(D(0), D(500))
+    scene.traded()  # begins the epoch, and buys in it
+    assert scene.ledger.epoch() == 2
+    assert outcomes(scene) == [first]
+    (held,) = still_held(scene.ledger)
+    scene.traded(SELL)
+    _, second = outcomes(scene)
+    assert (second.experiment.opened_by, second.before) == (held.opened_by, first.after)
+    assert second.experiment.share == pytest.approx(0.00099 / 0.000999)
+    assert scene.problems() == sound(scene) == []
+
+
+def test_what_a_failed_commit_had_learnt_is_learnt_again() -> None:
+    scene = desk()
+    scene.traded()
+    execute(scene.desk, *scene.judged(SELL))
+    with pytest.raises(ZeroDivisionError), scene.ledger.transaction() as tx:
+        assert write_experiments(scene.ledger, tx) == 1
+        raise ZeroDivisionError
+    assert outcomes(scene) == []
+    snapshot(scene.desk)
+    assert len(outcomes(scene)) == 1
     assert sound(scene) == []
 
 
@@ -265,6 +498,35 @@ def test_the_fold_from_the_beginning_finds_what_a_running_loop_found(tmp_path: P
         kept = [(one.experiment.closed_by, one.experiment.opened_by) for one in all_learnt(ledger)]
     assert [pair[:2] for pair in found] == kept
     assert len(kept) > 3
+
+
+def test_the_fold_from_a_flat_moment_finds_what_the_one_from_the_beginning_finds() -> None:
+    scene = desk(deposit=D(10_000), limits=replace(LIMITS, deposit_cap=D(5_000)))
+    for price in (50_100, 49_900, 50_200):
+        scene.traded(proposal_words(qty="0.01"))
+        scene.exchange.price = D(price)
+        scene.ledger.forget()  # as a process that starts now
+        scene.traded(proposal_words(action="SELL", qty="0.00999"))
+        assert scene.ledger.book("BTC", "USDT").base == 0
+    whole = list(Fold(scene.ledger).closed())
+    assert len(whole) == len(outcomes(scene)) == 3
+    for number, (link, _) in enumerate(whole):
+        began = flat_before(scene.ledger, link)
+        assert (began == 0) is (number == 0)
+        assert list(Fold(scene.ledger, began).closed()) == whole[number:]
+    assert scene.problems() == sound(scene) == []
+
+
+def test_a_loop_and_a_process_for_each_cycle_learn_the_same_to_the_letter(tmp_path: Path) -> None:
+    """One fold that goes on, beside one that begins anew with every sale."""
+    together, apart = tmp_path / "together.db", tmp_path / "apart.db"
+    grow(together, 36)
+    for _ in range(36):
+        grow(apart, 1)
+    learnt = "SELECT ts_utc, key, value_json FROM memory ORDER BY id"
+    assert rows(together, learnt) == rows(apart, learnt)
+    assert len(rows(together, learnt)) > 5
+    assert failures(together) == failures(apart) == {}
 
 
 def test_a_dry_run_believes_what_the_ledger_believes(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from trader_cli.commands.options import Globals, command
 from trader_cli.core.calibration import calibration
 from trader_cli.core.errors import UsageError
 from trader_cli.tools import lessons
-from trader_cli.tools.memory import all_learnt, learnt_document, still_held
+from trader_cli.tools.memory import learnt_document, still_held
 from trader_cli.tools.reasons import mark
 from trader_cli.views.memory import POLICIES, REGIMES, belief_rows, memory_document, memory_notes
 from trader_cli.wiring import open_reader
@@ -31,7 +31,7 @@ def show(g: Globals, policy: Policy = None) -> None:
     if policy is not None and policy not in lessons.BUYERS:
         raise UsageError(f'--policy must be one of {", ".join(lessons.BUYERS)}, was "{policy}"')
     with open_reader(g.settings()) as ledger:
-        learnt = list(all_learnt(ledger))
+        learnt = lessons.outcomes(ledger)
         mine = [one for one in learnt if policy is None or one.experiment.policy_id == policy]
         found = lessons.beliefs_by_regime(ledger, policy, mine) if policy else lessons.beliefs(ledger, learnt)
         held = [one for one in still_held(ledger) if policy is None or one.policy_id == policy]

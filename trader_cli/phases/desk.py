@@ -113,7 +113,7 @@ def observe(desk: Desk, trace_id: str, now: Moment) -> Observation:
     if desk.missing is None or seen.window.unavailable is not None:
         return seen
     window = replace(seen.window, defects=(*seen.window.defects, Defect(UNAVAILABLE, desk.missing)))
-    return replace(seen, window=window)
+    return replace(seen, window=window, features=compute_indicators(window))
 
 
 def _look(desk: Desk, trace_id: str, now: Moment) -> Observation:

@@ -21,7 +21,7 @@ from trader_cli.core.pricing import DOLLARS
 from trader_cli.core.regimes import FIT_BP, Regime
 from trader_cli.schemas.memory import Evidence, Experiment, Held, Learnt, Posterior
 from trader_cli.tools.ledger import Ledger
-from trader_cli.tools.outcomes import Fold, decided, flat_before
+from trader_cli.tools.outcomes import NOBODY, Fold, decided, flat_before
 from trader_cli.tools.rows import dumps
 from trader_cli.tools.store import Transaction
 
@@ -72,7 +72,7 @@ def evidence_at(ledger: Ledger, at: Moment) -> dict[str, Evidence]:
 
 
 def _evidence(ledger: Ledger, at: Moment | None) -> dict[str, Evidence]:
-    until = "" if at is None else "WHERE ts_utc <= ?"
+    until = "" if at is None else "WHERE json_extract(value_json, '$.after.at') <= ?"
     rows = ledger.db.execute(
         f"SELECT key, value_json FROM memory WHERE id IN (SELECT max(id) FROM memory {until} GROUP BY key)",
         () if at is None else (iso(at),),
@@ -196,7 +196,8 @@ def _short(evidence: Evidence) -> Evidence:
 
 
 def _experiment(ledger: Ledger, piece: Piece) -> Experiment:
-    by = decided(ledger, piece.opened_by)
+    sold_short = piece.opened_by == piece.closed_by  # more than was held: the decision to sell bought nothing
+    by = NOBODY if sold_short else decided(ledger, piece.opened_by)
     dollars = (ledger.identity().get("symbol") or "/").partition("/")[2] in DOLLARS
     net = sub(piece.proceeds, add(piece.cost, piece.model_cost if dollars else ZERO))
     net_bp = None

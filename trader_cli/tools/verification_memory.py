@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,14 +19,14 @@ def outcomes(ledger: Ledger, count: Count) -> Problems:
     """Each row of memory as the sales make it, in their order; and no sale that a later row or snapshot passed over."""
     rows = iter(ledger.db.execute("SELECT id, ts_utc, key, value_json, link FROM memory ORDER BY id"))
     last = ledger.db.execute("SELECT coalesce(max(link), 0) FROM portfolio").fetchone()[0]
-    any_row = bool(ledger.db.execute("SELECT 1 FROM memory LIMIT 1").fetchone())
+    owed = _began(ledger) <= last
     evidence: dict[str, Evidence] = {}
     for link, piece in Fold(ledger).closed():
         learnt = learn(ledger, piece, evidence)
         name = f"the sale {piece.closed_by} of what {piece.opened_by} bought"
         row = next(rows, None)
         if row is None:
-            if any_row and link < last:
+            if owed and link < last:
                 yield f"{name} is not in memory"
             continue
         count.seen += 1
@@ -36,6 +37,14 @@ def outcomes(ledger: Ledger, count: Count) -> Problems:
     for row in rows:
         count.seen += 1
         yield f"memory {row[0]} ({row[2]}) is the outcome of no sale"
+
+
+def _began(ledger: Ledger) -> float:
+    """The link from which on snapshots had to learn: what an older program sold may wait for the first of them."""
+    first = ledger.db.execute("SELECT min(link) FROM memory").fetchone()[0]
+    if first is None and ledger.has("orders", "terms_sha256"):  # the rows may be gone; its orders tell of the program
+        first = ledger.db.execute("SELECT min(link) FROM orders WHERE terms_sha256 IS NOT NULL").fetchone()[0]
+    return math.inf if first is None else int(first)
 
 
 def _differences(row: tuple[Any, ...], wanted: tuple[str, str, str]) -> Iterator[tuple[str, str]]:
