@@ -138,9 +138,10 @@ def test_a_cycle_without_an_order_ends_with_what_kept_it(ledger: Path, say: Say)
 def test_a_judge_that_refuses_is_told_with_its_words(say: Say, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     with desk(tmp_path / "data" / "agent.db") as scene:
-        scene.judged(verdict=verdict_words(decision="REJECT", notes="too bold"))
+        scene.judged(verdict=verdict_words("REJECT", None, "no stop in sight", notes="too bold"))
     lines = told(say, "last")
     assert any(line.startswith("verdict    REJECT  by law+") for line in lines)
+    assert "violation  judge: no stop in sight" in lines
     assert any("none: the verdict is REJECT: too bold" in line for line in lines), lines
 
 

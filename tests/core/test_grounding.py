@@ -87,6 +87,13 @@ HONEST = (
     "volume ratio: 1.24\u00d7",
     "reward to risk 2:1",
     "previous close 90,080",
+    "RSI 28 signals oversold, RSI 28/100",
+    "20 moving average and 20 mean hold",
+    "RSI 30/70 bands, trend 9/21 is flat",
+    "price at 20 MA, price above 20 mean, 3 closes lower",
+    "price 90,111 tests the mean and closes at it",
+    "3 tests of the low, 12 trades so far, 2 lows",
+    "RSI \uff12\uff18 is low",
     "",
 )
 DISHONEST = (
@@ -121,6 +128,18 @@ DISHONEST = (
     ("support at 87,250", "87,250"),
     ("equity 1500 to risk", "1500"),
     ("win rate 62.5 in such cases", "62.5"),
+    ("RSI 72 signals overbought", "RSI 72"),
+    ("RSI 72/100", "72"),
+    ("RSI 72 moving up", "RSI 72"),
+    ("RSI 72 mean-reversion short", "RSI 72"),
+    ("price 91,500 tests resistance", "91,500"),
+    ("price 95,000 closes above all", "95,000"),
+    ("price 95,000 mean reverting", "95,000"),
+    ("MA20 88,000 lows hold", "88,000"),
+    ("RSI 1e999", "1e999"),
+    ("RSI 0e9", "0e9"),
+    ("RSI 0k", "0k"),
+    ("RSI \uff17\uff12 is high", "72"),
 )
 
 
@@ -166,6 +185,11 @@ def test_facts_count_however_much_was_looked_up() -> None:
 
 def test_a_lookup_that_is_no_json_is_read_as_text() -> None:
     assert ungrounded("the hour closed at 88750.5", FACTS, ("closed at 88750.5 [" + "[" * 100_000,)) == ()
+
+
+@pytest.mark.parametrize("lookup", ['{"high":Infinity}', "9" * 400, '{"high":NaN}', '"inf"'])
+def test_a_fact_without_bounds_bears_out_nothing(lookup: str) -> None:
+    assert len(ungrounded("resistance at 87,250", FACTS, (lookup,))) == 1
 
 
 def test_a_name_without_a_fact_is_any_number() -> None:

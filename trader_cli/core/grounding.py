@@ -9,7 +9,9 @@ is no claim.
 from __future__ import annotations
 
 import json
+import math
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -28,11 +30,17 @@ _NUMBER = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _COUNTED = re.compile(
-    r"\s?-?\s?(?:bars?|periods?|candles?|closes|cycles?|trades?|days?|hours?|hrs?|min(?:ute)?s?|secs?|seconds|h|d|m|s"
-    r"|signals?|reasons?|polic(?:y|ies)|strateg(?:y|ies)|steps?|times|tests?|orders?|lows|highs|[se]?ma|mean|average"
-    r"|moving)\b",
+    r"\s?-?\s?(?:bars?|periods?|candles?|cycles?|days?|hours?|hrs?|min(?:ute)?s?|secs?|seconds|h|d|m|s"
+    r"|polic(?:y|ies)|strateg(?:y|ies)|times)\b",
     re.ASCII | re.IGNORECASE,
 )
+_COUNTED_IF_SMALL = re.compile(
+    r"\s?-?\s?(?:(?P<verb>trades?|signals?|reasons?|steps?|tests?|orders?)|closes|lows|highs|[se]?ma|average"
+    r"|mean(?![ -]rever)|moving average)\b",
+    re.ASCII | re.IGNORECASE,
+)
+"""Words that a small number counts, but that may also go on behind a value: "RSI 72 signals", "91,500 closes"."""
+_FOREIGN_DIGIT = re.compile(r"[^\D0-9]")
 _RATIO = re.compile(r"\s?/\s?\d|:\d")
 _BEHIND_PERIOD = re.compile(
     r"(?:\d\s?/|\d:|[a-z]\(|(?:last|past|previous|mean|[se]?ma|average|n)\s?[-(=]?)$", re.IGNORECASE
@@ -88,18 +96,19 @@ def ungrounded(words: str, facts: Mapping[str, Any], lookups: tuple[str, ...] = 
 
     Raises nothing for any text.
     """
+    words = _FOREIGN_DIGIT.sub(lambda digit: str(unicodedata.decimal(digit.group())), words)
     known: list[float] | None = None
     looked_up = [_read(one) for one in lookups]
     wrong = []
     for found in _NUMBER.finditer(words):
-        if _is_period(words, found):
-            continue
-        number = _Number.of(found)
         before = words[max(0, found.start() - _REACH) : found.start()]
         direct, compared = _DIRECT.search(before), _COMPARED.search(before)
+        if _is_period(words, found, direct):
+            continue
+        number = _Number.of(found)
         name, values = _named(direct or compared, facts, looked_up)
         fact = f"{name} {values[0]:.8g}" if values else None
-        if direct and values:
+        if direct and values and not _RATIO.match(words, found.end()):
             if not any(number.is_of(value, signed=name in _SIGNED) for value in values):
                 wrong.append(Claim(f"{name} {found.group().strip()}", fact))
             continue
@@ -119,16 +128,20 @@ def _read(output: str) -> Any:
         return output
 
 
-def _is_period(words: str, found: re.Match[str]) -> bool:
-    """Whether a number counts bars or is part of a name, a ratio of periods or a time."""
+def _is_period(words: str, found: re.Match[str], named: re.Match[str] | None) -> bool:
+    """Whether a number counts bars or is part of a name, a ratio of periods or a time; `named`: right behind a name."""
     if found["unit"] is not None:
         return False
     if _COUNTED.match(words, found.end()):
         return True
     if "." in found["digits"] or len(found["digits"]) > 3:
         return False
+    if counted := _COUNTED_IF_SMALL.match(words, found.end()):
+        return not (named and counted["verb"])
     before = words[max(0, found.start() - 12) : found.start()]
-    if _RATIO.match(words, found.end()) or _BEHIND_PERIOD.search(before):
+    if _RATIO.match(words, found.end()):
+        return not (named and named["rsi"])  # "RSI 72/100" is a value, "trend 9/21" are periods
+    if _BEHIND_PERIOD.search(before):
         return True
     return (
         found["digits"] == "14"
@@ -161,10 +174,11 @@ class _Number:
         digits = found["digits"].replace(",", "")
         power = found["power"] or ""
         value, digit = float(digits + power), float(f"1e-{len(digits.partition('.')[2])}")
-        digit *= float("1" + power) if power else 1.0
+        worth = float("1" + power) if power else 1.0
         unit = (found["unit"] or "").lower()
         if unit == "k":
-            value, digit, unit = value * 1000, digit * 1000, ""
+            value, worth, unit = value * 1000, worth * 1000, ""
+        digit *= worth if value else 1.0  # no power makes nothing less exact
         minus = found["sign"] in ("-", "\u2212")
         return cls(-value if minus else value, digit, unit, bool(found["sign"]))
 
@@ -186,6 +200,8 @@ class _Number:
 
     def _near(self, fact: float, signed: bool) -> bool:
         value = self.value
+        if not (math.isfinite(value) and math.isfinite(fact)):
+            return False
         if not signed:
             fact, value = abs(fact), abs(value)
         off, slack = abs(fact - value), 1e-9 * abs(fact)

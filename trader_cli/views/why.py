@@ -115,6 +115,10 @@ def _ruled(document: Row, width: int) -> Iterator[str]:
         yield from _line("", said["notes"], width)
     if verdict["cause"]:
         yield from _line("because", verdict["cause"], width)
+    shown = {rule["name"] for rule in verdict["law"]["rules"] if not rule["ok"]} if verdict["law"] else set()
+    for words in said.get("violations", ()):
+        if words not in shown:
+            yield from _line("violation", words, width)
     yield from _rules(verdict["law"], "law", width)
 
 
