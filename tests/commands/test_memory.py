@@ -35,7 +35,8 @@ def test_each_policy_that_buys_has_its_line_with_outcomes_first(ledger: Path, sa
     assert [one["lots"] > 0 for one in policies] == sorted((one["lots"] > 0 for one in policies), reverse=True)
     (lots,) = one(
         ledger,
-        "SELECT count(*) FROM memory WHERE key LIKE 'ma_trend/%' AND value_json ->> '$.experiment.share' > 0.01",
+        "SELECT count(*) FROM (SELECT 1 FROM memory WHERE key LIKE 'ma_trend/%' "
+        "GROUP BY value_json ->> '$.experiment.opened_by' HAVING sum(value_json ->> '$.experiment.share') > 0.99)",
     )
     (trend,) = [one for one in policies if one["policy_id"] == "ma_trend"]
     assert trend["lots"] == lots > 0
@@ -58,9 +59,14 @@ def test_one_policy_is_told_regime_by_regime_with_its_outcomes(ledger: Path, say
     assert [one["regime"] for one in policies] == ["range-bound", "trend-up", "trend-down", "turbulent"]
     assert 0 < len(outcomes) <= 10
     assert {one["policy_id"] for one in outcomes} == {"ma_trend"}
-    kept = {row[0]: json.loads(row[1])["experiment"] for row in rows(ledger, "SELECT id, value_json FROM memory")}
+    kept = [json.loads(row[0])["experiment"] for row in rows(ledger, "SELECT value_json FROM memory ORDER BY id")]
     for outcome in outcomes:
-        assert {name: value for name, value in outcome.items() if name != "id"} == kept[outcome["id"]]
+        parts = [one for one in kept if one["opened_by"] == outcome["opened_by"] and one["share"] > 0]
+        assert Decimal(outcome["net"]) == sum(Decimal(one["net"]) for one in parts)
+        assert Decimal(outcome["qty"]) == sum(Decimal(one["qty"]) for one in parts)
+        assert outcome["share"] == pytest.approx(sum(one["share"] for one in parts), abs=1e-6)
+        assert outcome["hypothesis"] == parts[0]["hypothesis"]
+    assert any(outcome == one for outcome in outcomes for one in kept), "sold at once: the row itself"
 
 
 def test_an_open_lot_is_marked_and_not_counted(say: Say, tmp_path: Path) -> None:

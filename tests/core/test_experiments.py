@@ -8,12 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trader_cli.core.decimals import ZERO, add, div
-from trader_cli.core.experiments import Piece, Purchase, bought, charged, real, sold
-from trader_cli.core.lots import fold
+from trader_cli.core.experiments import Piece, bought, charged, real, shrunk, sold, whole_lots
+from trader_cli.core.lots import fold, withdrawn
 from trader_cli.schemas.lot import ClosedLot, Lot
+from trader_cli.schemas.memory import Experiment, Purchase
 from trader_cli.schemas.order import Fill, Side
 
 D = Decimal
+LEAST = D("0.05")
+"""What can be sold by itself, in base."""
 
 
 def fill(number: int, qty: Decimal, price: Decimal) -> Fill:
@@ -54,7 +57,7 @@ def play(
             before = lots
             qty = held if share == 1 else (held * share).quantize(D("1e-8"))
             lots, closed = fold(lots, Side.SELL, fill(number, qty, amount), f"s{number}", "BTC", "USDT")
-            purchases, found = sold(purchases, before, closed)
+            purchases, found = sold(purchases, before, closed, add(*(lot.qty for lot in lots)) < LEAST)
             pieces += found
     return purchases, lots, pieces, spent
 
@@ -69,14 +72,14 @@ def test_what_models_cost_is_taken_over_once_and_kept_until_then(story: list[tup
 
 
 @given(stories())
-def test_the_shares_of_a_purchase_add_up_to_one_when_it_is_gone(story: list[tuple[str, Decimal, Decimal]]) -> None:
+def test_a_purchase_weighs_one_when_it_is_closed_and_less_before(story: list[tuple[str, Decimal, Decimal]]) -> None:
     purchases, lots, pieces, _ = play(story)
-    left = {lot.client_order_id for lot in lots}
-    assert set(purchases) == left
-    for order in {piece.opened_by for piece in pieces} - left:
-        assert abs(add(*(piece.share for piece in pieces if piece.opened_by == order)) - 1) < D("1e-9")
-    for order in left & {piece.opened_by for piece in pieces}:
-        assert add(*(piece.share for piece in pieces if piece.opened_by == order)) < 1
+    assert set(purchases) == {lot.client_order_id for lot in lots}
+    for order in {piece.opened_by for piece in pieces}:
+        weight = add(*(piece.share for piece in pieces if piece.opened_by == order))
+        closed = order not in purchases or purchases[order].is_closed
+        # a whole purchase that another one's sale left behind as dust weighs nothing
+        assert weight == 0 or abs(weight - 1) < D("1e-9") if closed else 0 < weight < 1
 
 
 def test_costs_are_shared_by_what_each_purchase_cost() -> None:
@@ -87,11 +90,35 @@ def test_costs_are_shared_by_what_each_purchase_cost() -> None:
 
 
 def test_dust_bears_nothing_and_nothing_is_lost_where_only_dust_is_held() -> None:
-    purchases = bought(bought({}, "a", D(1), ZERO), "b", D(1), ZERO)
+    purchases = {"a": Purchase(D(1), is_closed=True), "b": Purchase(D(1))}
     lots = (Lot("a", 0, D("0.01"), D(1)), Lot("b", 0, D("0.02"), D(2)))
     assert set(real(purchases, lots)) == {"b"}
     assert charged(purchases, lots, D(1))["b"].model_cost == D(1)
     assert charged(purchases, lots[:1], D(1)) == purchases
+
+
+def test_a_sale_that_leaves_only_dust_closes_the_purchase_with_all_its_weight_and_its_models() -> None:
+    purchases = bought({}, "b", D(1), D("0.3"))
+    closed = [ClosedLot("b", "s", 5, 9, D("0.96"), D(96), D(97), D(1))]
+    after, (piece,) = sold(purchases, (Lot("b", 5, D(1), D(100)),), closed, rest_is_dust=True)
+    assert (piece.share, piece.qty, piece.model_cost) == (D(1), D("0.96"), D("0.3"))
+    assert after["b"] == Purchase(D(1), ZERO, is_closed=True)
+    dust = [ClosedLot("b", "s2", 5, 12, D("0.04"), D(4), D(5), D(1))]
+    after, (piece,) = sold(after, (Lot("b", 5, D("0.04"), D(4)),), dust, rest_is_dust=True)
+    assert (piece.share, piece.cost, piece.model_cost, after) == (ZERO, D(4), ZERO, {})
+
+
+def test_what_left_by_another_way_makes_each_purchase_smaller_as_its_lots_are() -> None:
+    lots = (Lot("a", 0, D(1), D(100)), Lot("b", 0, D(3), D(330)))
+    purchases = {"a": Purchase(D(2), D("0.1")), "b": Purchase(D(3), D("0.2"))}
+    rest = withdrawn(lots, D(1), D("107.5"))
+    assert [(lot.client_order_id, lot.qty, lot.cost) for lot in rest] == [
+        ("a", D("0.25"), D(25)),
+        ("b", D("0.75"), D("82.5")),
+    ]
+    after = shrunk(purchases, lots, rest)
+    assert after == {"a": Purchase(D("0.5"), D("0.1")), "b": Purchase(D("0.75"), D("0.2"))}
+    assert shrunk(purchases, lots, ()) == {}
 
 
 def test_several_fills_of_both_sides_are_one_outcome() -> None:
@@ -101,7 +128,7 @@ def test_several_fills_of_both_sides_are_one_outcome() -> None:
         ClosedLot("b", "s", 5, 9, D("0.4"), D(40), D(44), D(4)),
         ClosedLot("b", "s", 6, 9, D("0.1"), D(10), D(11), D(1)),
     ]
-    after, (piece,) = sold(purchases, lots, closed)
+    after, (piece,) = sold(purchases, lots, closed, rest_is_dust=False)
     assert (piece.share, piece.qty, piece.cost, piece.proceeds, piece.opened_at) == (
         D("0.5"),
         D("0.5"),
@@ -115,5 +142,24 @@ def test_several_fills_of_both_sides_are_one_outcome() -> None:
 
 
 def test_a_sale_of_what_nobody_bought_is_an_outcome_without_a_cost() -> None:
-    _, (piece,) = sold({}, (), [ClosedLot("s", "s", 9, 9, D(1), ZERO, D(50), D(50))])
+    _, (piece,) = sold({}, (), [ClosedLot("s", "s", 9, 9, D(1), ZERO, D(50), D(50))], rest_is_dust=True)
     assert (piece.opened_by, piece.share, piece.cost, piece.model_cost) == ("s", D(1), ZERO, ZERO)
+
+
+def part(opened_by: str, share: float, net: str, closed_at: int) -> Experiment:
+    """An outcome that cost 100 for each whole share, of a purchase at moment 1."""
+    qty, cost = D(str(share)), D(100) * D(str(share))
+    gained = cost + D(net)
+    return Experiment(
+        "ma_trend", {}, "range-bound", None, 0.5, opened_by, f"s{closed_at}", 1, closed_at,
+        share, qty, cost, gained, ZERO, D(net), float(D(net) / cost * 10_000) if cost else None,
+    )  # fmt: skip
+
+
+def test_a_purchase_sold_in_parts_is_one_trade_when_it_is_closed() -> None:
+    sales = [part("a", 0.5, "-1", 5), part("b", 1.0, "3", 6), part("a", 0.5, "2", 7), part("c", 0.4, "9", 8)]
+    first, second = whole_lots([*sales, part("b", 0.0, "5", 9)])
+    assert (first.opened_by, first.closed_by, first.net) == ("b", "s6", D(3)), "dust adds nothing"
+    assert (second.opened_by, second.closed_by, second.opened_at, second.closed_at) == ("a", "s7", 1, 7)
+    assert (second.share, second.qty, second.cost, second.net, second.net_bp) == (1.0, D(1), D(100), D(1), 100.0)
+    assert second.won

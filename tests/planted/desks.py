@@ -16,6 +16,7 @@ from trader_cli.core.ports import CandleSource, Ids, Model
 from trader_cli.phases.cycle import loop
 from trader_cli.phases.desk import Desk, Minds
 from trader_cli.schemas.cycle import Cycle
+from trader_cli.schemas.market import Market
 from trader_cli.schemas.question import Agent, Answer, Question
 from trader_cli.tools.clock import Signals, VirtualClock, wall_now
 from trader_cli.tools.exchanges.paper import PaperExchange
@@ -60,7 +61,11 @@ class FixedPlan:
 
 @contextmanager
 def planted_desk(
-    source: CandleSource, planner: Callable[[Ids], Model] = RulesModel, path: Path | None = None, bars: int = WARMUP
+    source: CandleSource,
+    planner: Callable[[Ids], Model] = RulesModel,
+    path: Path | None = None,
+    bars: int = WARMUP,
+    market: Market = FINE,
 ) -> Iterator[Desk]:
     """A desk over `source`, with a fresh ledger in memory or in the file at `path`; closed at the end."""
     ledger = Ledger.in_memory(wall_now) if path is None else Ledger.open_writer(path, wall_now)
@@ -74,7 +79,7 @@ def planted_desk(
             clock=VirtualClock(lambda: ledger.market_time(start), source.timeframe_ms, Signals(), fast=True),
             ids=ids,
             minds=Minds(planner(ids), rules, rules),
-            exchange=PaperExchange(ledger, source, FINE, COSTS, DEPOSIT),
+            exchange=PaperExchange(ledger, source, market, COSTS, DEPOSIT),
             ledger=ledger,
             limits=FREE,
             costs=COSTS,

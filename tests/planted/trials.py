@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tests.desks import COSTS
+from tests.fakes import BTC
 from tests.planted.desks import FixedPlan, planted_desk, run
 from tests.planted.market import Edge, PlantedMarket, gross_bp
 from trader_cli.core.posteriors import added, interval, posterior
@@ -32,11 +33,15 @@ class Trial:
 
 
 def trial(seed: int, edge_bp: float, spread_bp: float, trips: int) -> Trial:
-    """A whole desk that trades `breakout` by a fixed plan in a stationary market; its outcomes folded without decay."""
+    """A whole desk that trades `breakout` by a fixed plan in a stationary market; its outcomes folded without decay.
+
+    By the real market's step: each sale leaves dust, which the next one sells.
+    """
     market = PlantedMarket(seed, lambda block: Edge(gross_bp(edge_bp, COSTS), spread_bp), CALM_BARS)
-    with planted_desk(market, lambda ids: FixedPlan("breakout", {"entry": ENTRY, "exit": EXIT}, ids)) as desk:
+    plan = {"entry": ENTRY, "exit": EXIT}
+    with planted_desk(market, lambda ids: FixedPlan("breakout", plan, ids), market=BTC) as desk:
         run(desk, trips * market.size)
-        learnt = [one.experiment for one in all_learnt(desk.ledger)]
+        learnt = [one.experiment for one in all_learnt(desk.ledger) if not one.experiment.is_dust]
     seen: Evidence | None = None
     outcomes = []
     for one in learnt:

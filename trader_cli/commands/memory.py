@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
 
 from trader_cli.commands.options import Globals, command
-from trader_cli.core.calibration import calibration
-from trader_cli.core.errors import UsageError
+from trader_cli.core.calibration import Calibration, calibration
+from trader_cli.core.errors import LedgerError, UsageError
+from trader_cli.core.experiments import whole_lots
 from trader_cli.tools import lessons
-from trader_cli.tools.memory import learnt_document, still_held
+from trader_cli.tools.memory import all_learnt, experiment_document, still_held
 from trader_cli.tools.reasons import mark
 from trader_cli.views.memory import POLICIES, REGIMES, belief_rows, memory_document, memory_notes
 from trader_cli.wiring import open_reader
@@ -31,21 +33,24 @@ def show(g: Globals, policy: Policy = None) -> None:
     if policy is not None and policy not in lessons.BUYERS:
         raise UsageError(f'--policy must be one of {", ".join(lessons.BUYERS)}, was "{policy}"')
     with open_reader(g.settings()) as ledger:
-        learnt = lessons.outcomes(ledger)
-        mine = [one for one in learnt if policy is None or one.experiment.policy_id == policy]
-        found = lessons.beliefs_by_regime(ledger, policy, mine) if policy else lessons.beliefs(ledger, learnt)
+        lots = whole_lots(one.experiment for one in all_learnt(ledger, policy))
+        found = lessons.beliefs_by_regime(ledger, policy, lots) if policy else lessons.beliefs(ledger, lots)
         held = [one for one in still_held(ledger) if policy is None or one.policy_id == policy]
         at, price = lessons.now_of(ledger), mark(ledger)
-    stated = (
-        (one.experiment.confidence, one.experiment.won)
-        for one in mine
-        if one.experiment.confidence is not None and not one.experiment.is_dust
-    )
-    lots = [{"id": one.id, **learnt_document(one)["experiment"]} for one in mine if not one.experiment.is_dust]
-    document = memory_document((policy, at), found, lots, (held, price), calibration(stated))
+    stated = ((one.confidence, one.won) for one in lots if one.confidence is not None)
+    outcomes = [experiment_document(one) for one in lots]
+    document = memory_document((policy, at), found, outcomes, (held, price), _calibration(stated))
     if g.json:
         g.out.record(document)
         return
     g.out.table(REGIMES if policy else POLICIES, belief_rows(document), schema="trader.memory/1", key="policies")
     if g.out.is_terminal:
         g.out.lines(*memory_notes(document))
+
+
+def _calibration(stated: Iterable[tuple[float, bool]]) -> Calibration:
+    """How confidence stood up; one that is no share is the ledger's fault."""
+    try:
+        return calibration(stated)
+    except (TypeError, ValueError) as error:
+        raise LedgerError(f"memory cannot be read: {error}", "Look: trader ledger verify") from error

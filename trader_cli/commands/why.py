@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -48,7 +49,7 @@ def _read(ledger: Ledger, asked: Subject) -> dict[str, Any]:
     order = whole["orders"][-1] if whole["orders"] else None
     learnt, held = ([], []) if order is None else reasons.outcomes_of(ledger, order["client_order_id"])
     after = {
-        "learnt": [{"id": one.id, **learnt_document(one)} for one in learnt],
+        "learnt": [{"id": one.id, **learnt_document(replace(one, standing=None))} for one in learnt],
         "held": held,
         "claims": _claims(whole),
     }

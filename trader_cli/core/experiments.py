@@ -1,8 +1,8 @@
 """From lots to experiments: what one sale made of one purchase, and which part of the models' cost it bears.
 
 A purchase's fills are one experiment, and so are a sale's. What the models cost while something is held is shared among
-the purchases by what they cost, dust aside; the cycle that bought from nothing bears its own. Idle cycles belong to
-nobody.
+the purchases by what they cost; the cycle that bought from nothing bears its own. Idle cycles belong to nobody. A rest
+that is too little to be sold by itself is dust: the sale that left it closes the purchase.
 """
 
 from __future__ import annotations
@@ -13,15 +13,7 @@ from decimal import Decimal
 
 from trader_cli.core.decimals import ZERO, add, div, mul, sub
 from trader_cli.schemas.lot import ClosedLot, Lot
-from trader_cli.schemas.memory import DUST_SHARE
-
-
-@dataclass(frozen=True, slots=True)
-class Purchase:
-    """What was bought by one order, and the models' cost (USD) that its sales have not taken over yet."""
-
-    qty: Decimal
-    model_cost: Decimal = ZERO
+from trader_cli.schemas.memory import Experiment, Purchase
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +32,9 @@ class Piece:
 
 
 Purchases = Mapping[str, Purchase]
+
+WHOLE = 0.999999
+"""Shares that add up to this are all of a purchase: each is kept with ten digits."""
 
 
 def bought(purchases: Purchases, order: str, qty: Decimal, model_cost: Decimal) -> dict[str, Purchase]:
@@ -61,38 +56,88 @@ def charged(purchases: Purchases, lots: Iterable[Lot], amount: Decimal) -> dict[
 
 def real(purchases: Purchases, lots: Iterable[Lot]) -> dict[str, tuple[Decimal, Decimal]]:
     """What is held of each purchase and what that cost, but for dust; oldest first."""
-    held = _held(lots)
     return {
-        order: (qty, cost)
-        for order, (qty, cost) in held.items()
-        if order in purchases and qty > mul(purchases[order].qty, DUST_SHARE)
+        order: held
+        for order, held in _held(lots).items()
+        if held[0] > ZERO and order in purchases and not purchases[order].is_closed
     }
 
 
 def sold(
-    purchases: Purchases, lots: Iterable[Lot], closed: Iterable[ClosedLot]
+    purchases: Purchases, lots: Iterable[Lot], closed: Iterable[ClosedLot], rest_is_dust: bool
 ) -> tuple[dict[str, Purchase], tuple[Piece, ...]]:
-    """What one sale closed, a piece for each purchase, oldest first; `lots` are those from before it."""
+    """What one sale closed, a piece for each purchase, oldest first; `lots` are those from before it.
+
+    With `rest_is_dust` what it left can be sold by no order alone, and every purchase is closed.
+    """
     held, after = _held(lots), dict(purchases)
     pieces = []
     for order, parts in _by_purchase(closed).items():
         qty = add(*(part.qty for part in parts))
         left = held.get(order, (ZERO, ZERO))[0]
         known = after.pop(order, Purchase(qty))
-        paid = known.model_cost if qty >= left else div(mul(known.model_cost, qty), left)
+        ends = qty >= left or rest_is_dust
+        paid = known.model_cost if ends else div(mul(known.model_cost, qty), left)
+        weighed = ZERO if known.is_closed else max(left, qty) if ends else qty
         if qty < left:
             after[order] = replace(known, model_cost=sub(known.model_cost, paid))
-        pieces.append(_piece(parts, known.qty, qty, paid))
+        pieces.append(_piece(parts, _share_of(weighed, known.qty), qty, paid))
+    if rest_is_dust:
+        after = {order: replace(one, is_closed=True) for order, one in after.items()}
     return after, tuple(pieces)
 
 
-def _piece(parts: list[ClosedLot], whole: Decimal, qty: Decimal, model_cost: Decimal) -> Piece:
+def shrunk(purchases: Purchases, before: Iterable[Lot], lots: Iterable[Lot]) -> dict[str, Purchase]:
+    """The purchases after base has left by another way than a sale: each smaller as its lots are."""
+    was = _held(before)
+    after = {}
+    for order, (qty, _) in _held(lots).items():
+        known, old = purchases.get(order, Purchase(qty)), was.get(order, (ZERO, ZERO))[0]
+        after[order] = replace(known, qty=div(mul(known.qty, qty), old)) if old > ZERO else known
+    return after
+
+
+def whole_lots(outcomes: Iterable[Experiment]) -> list[Experiment]:
+    """One outcome for each purchase that is closed, of all its sales together, in the order they were closed."""
+    found: dict[str, list[Experiment]] = {}
+    for one in outcomes:
+        if not one.is_dust:
+            found.setdefault(one.opened_by, []).append(one)
+    closed = (parts for parts in found.values() if sum(part.share for part in parts) >= WHOLE)
+    return sorted(map(_together, closed), key=lambda one: one.closed_at)
+
+
+def _together(parts: list[Experiment]) -> Experiment:
+    last, cost, net = parts[-1], add(*(part.cost for part in parts)), add(*(part.net for part in parts))
+    return replace(
+        last,
+        opened_at=parts[0].opened_at,
+        share=1.0,
+        qty=add(*(part.qty for part in parts)),
+        cost=cost,
+        proceeds=add(*(part.proceeds for part in parts)),
+        model_cost_usd=add(*(part.model_cost_usd for part in parts)),
+        net=net,
+        net_bp=return_bp(net, cost),
+    )
+
+
+def return_bp(net: Decimal, cost: Decimal) -> float | None:
+    """A return in basis points of what it cost; None where that was nothing."""
+    return float(div(mul(net, Decimal(10_000)), cost, Decimal("0.000001"))) if cost > ZERO else None
+
+
+def _share_of(qty: Decimal, whole: Decimal) -> Decimal:
+    return min(div(qty, whole), Decimal(1)) if whole > ZERO else ZERO
+
+
+def _piece(parts: list[ClosedLot], share: Decimal, qty: Decimal, model_cost: Decimal) -> Piece:
     return Piece(
         opened_by=parts[0].opened_by,
         closed_by=parts[0].closed_by,
         opened_at=min(part.opened_at for part in parts),
         closed_at=max(part.closed_at for part in parts),
-        share=min(div(qty, whole), Decimal(1)) if whole > ZERO else ZERO,
+        share=share,
         qty=qty,
         cost=add(*(part.cost for part in parts)),
         proceeds=add(*(part.proceeds for part in parts)),

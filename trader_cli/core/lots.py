@@ -32,6 +32,22 @@ def fold(
     return _sold(lots, client_order_id, fill.at, add(fill.qty, fee_base), sub(fill.quote_qty, fee_paid))
 
 
+def withdrawn(lots: tuple[Lot, ...], base: Decimal, cost: Decimal) -> tuple[Lot, ...]:
+    """The lots after base has left by another way than a sale, so that the book holds `base` at `cost`.
+
+    Nobody knows which of them it was: each gives in proportion, and the newest takes the remainder.
+    """
+    held, paid = add(*(lot.qty for lot in lots)), add(*(lot.cost for lot in lots))
+    if not lots or base <= ZERO or held <= ZERO:
+        return (replace(lots[0], qty=base, cost=cost),) if lots and base else ()
+    kept = []
+    for lot in lots[:-1]:
+        one = replace(lot, qty=div(mul(lot.qty, base), held), cost=div(mul(lot.cost, cost), paid) if paid else ZERO)
+        kept.append(one)
+    rest = sub(base, add(*(lot.qty for lot in kept))), sub(cost, add(*(lot.cost for lot in kept)))
+    return (*kept, replace(lots[-1], qty=rest[0], cost=rest[1]))
+
+
 def _bought(lots: tuple[Lot, ...], lot: Lot) -> tuple[Lot, ...]:
     if not lots or lots[0].qty >= ZERO:
         return (*lots, lot)

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from trader_cli.core.moments import Moment
 from trader_cli.core.student import cdf, quantile
-from trader_cli.schemas.memory import DUST_SHARE, Evidence, Posterior
+from trader_cli.schemas.memory import Evidence, Posterior
 
 HALF_LIFE_BARS = 8_640
 """Bars after which an outcome counts half: 30 days of 5-minute bars."""
@@ -55,14 +55,13 @@ def added(
     evidence: Evidence | None, value_bp: float, weight: float, at: Moment, half_life_ms: float | None
 ) -> Evidence:
     """The evidence with one more outcome of that weight (0..1), by B. P. Welford's update (Technometrics 4, 1962)."""
-    counts = int(weight > DUST_SHARE)
     if evidence is None:
-        return Evidence(weight, value_bp, 0.0, counts, at)
+        return Evidence(weight, value_bp if weight > 0.0 else 0.0, 0.0, at)
     old = decayed(evidence, at, half_life_ms)
     n = old.n + weight
     off = value_bp - old.mean_bp
     mean = old.mean_bp + (off * weight / n if n > 0.0 else 0.0)
-    return Evidence(n, mean, old.squares + weight * off * (value_bp - mean), old.count + counts, old.at)
+    return Evidence(n, mean, old.squares + weight * off * (value_bp - mean), old.at)
 
 
 def pooled(one: Evidence, other: Evidence, weight: float = 1.0) -> Evidence:
@@ -74,14 +73,13 @@ def pooled(one: Evidence, other: Evidence, weight: float = 1.0) -> Evidence:
         n,
         one.mean_bp + (off * more / n if n > 0.0 else 0.0),
         one.squares + other.squares * weight + (off * off * one.n * more / n if n > 0.0 else 0.0),
-        one.count + other.count,
         max(one.at, other.at),
     )
 
 
 def posterior(policy_id: str, evidence: Evidence | None, prior_mean_bp: float = 0.0, prior: Prior = PRIOR) -> Posterior:
     """The belief about a policy's mean return (bp per round trip) after the evidence."""
-    seen = evidence or Evidence(0.0, 0.0, 0.0, 0, 0)
+    seen = evidence or Evidence(0.0, 0.0, 0.0, 0)
     strength, alpha = prior.strength + seen.n, prior.alpha + seen.n / 2
     off = seen.mean_bp - prior_mean_bp
     beta = prior.beta + seen.squares / 2 + prior.strength * seen.n * off * off / (2 * strength)

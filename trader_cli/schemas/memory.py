@@ -9,8 +9,7 @@ import math
 from dataclasses import dataclass
 from decimal import Decimal
 
-DUST_SHARE = Decimal("0.01")
-"""What no more than this share of a purchase is left of it, or comes of it, is dust: too little to sell by itself."""
+from trader_cli.schemas.lot import Lot
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +21,8 @@ class Experiment:
             empty, where no decision of this ledger did.
         opened_by, closed_by: client_order_id of the purchase and of the sale.
         opened_at, closed_at: times of the first and of the last fill that it is made of, ms UTC.
-        share: of the purchase's quantity, 0..1: the weight of the outcome.
+        share: of the purchase's quantity, 0..1: the weight of the outcome. A rest that is too little to be sold by
+            itself belongs to the sale that left it; what it brings later weighs nothing.
         qty: base sold, a fee in base included.
         cost, proceeds: in quote; fees are in the cost and off the proceeds.
         model_cost_usd: what the models cost from the purchase's cycle to the sale's, shared among what was held.
@@ -54,8 +54,8 @@ class Experiment:
 
     @property
     def is_dust(self) -> bool:
-        """Whether it is only the rest of a purchase, which weighs next to nothing."""
-        return self.share <= DUST_SHARE
+        """Whether it is only what an earlier sale left because it could not be sold."""
+        return self.share == 0.0
 
     @property
     def won(self) -> bool:
@@ -71,28 +71,59 @@ class Evidence:
         n: their weight together, after decay.
         mean_bp: their weighted mean.
         squares: the weighted sum of squared distances from the mean, bp squared.
-        count: how many there were, without decay; dust does not count.
         at: the moment that the weights are as of, ms UTC.
     """
 
     n: float
     mean_bp: float
     squares: float
-    count: int
     at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Purchase:
+    """What was bought by one order.
+
+    Attributes:
+        qty: base in total.
+        model_cost: of models (USD), not yet taken over by sales.
+        is_closed: nothing but a rest that cannot be sold is left of it.
+    """
+
+    qty: Decimal
+    model_cost: Decimal = Decimal(0)
+    is_closed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What was held after a sale, so that the next one needs no row before it.
+
+    Attributes:
+        base, cost: of the book, in base and quote.
+        lots: oldest first.
+        purchases: of the lots, by client_order_id.
+    """
+
+    base: Decimal
+    cost: Decimal
+    lots: tuple[Lot, ...]
+    purchases: dict[str, Purchase]
 
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
     """A row of memory: an outcome, and the evidence of its policy and regime before and after it.
 
-    Both are None where the outcome teaches nothing: no policy opened it, or it had no cost.
+    Both are None where there is none: no policy opened it. An outcome without a cost adds nothing. `standing` is None
+    only in a row of an older program.
     """
 
     id: int
     experiment: Experiment
     before: Evidence | None
     after: Evidence | None
+    standing: Standing | None = None
 
 
 @dataclass(frozen=True, slots=True)

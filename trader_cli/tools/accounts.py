@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from decimal import Decimal
 from heapq import merge
 from typing import Any, NamedTuple
@@ -60,15 +59,14 @@ def lotted(
 ) -> tuple[tuple[Lot, ...], tuple[ClosedLot, ...]]:
     """The lots after a change that made the book `book`, and what it closed.
 
-    Which lots are left when something was withdrawn cannot be known: from then on they are one, at the book's cost.
+    What was withdrawn is taken from all lots in proportion, and their cost is the book's from then on.
     """
     if change.fill is not None:
         return fifo.fold(lots, change.side, change.fill, change.order, base, quote)
     if change.kind == "EPOCH":
         return (), ()
     if change.kind == "ACCEPTED" and dec(change.said["withdrawn_base"]):
-        oldest = lots[0] if lots else None
-        return ((replace(oldest, qty=book.base, cost=book.cost),) if oldest and book.base else ()), ()
+        return fifo.withdrawn(lots, book.base, book.cost), ()
     return lots, ()
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from trader_cli.core.errors import LedgerError
 from trader_cli.core.moments import Moment, parse_iso
 from trader_cli.core.posteriors import decayed, interval, p_positive, pooled, posterior
 from trader_cli.core.regimes import FIT_BP, Regime
 from trader_cli.schemas.belief import Belief
-from trader_cli.schemas.memory import Evidence, Experiment, Learnt
+from trader_cli.schemas.memory import Evidence, Experiment
 from trader_cli.schemas.policy import BY_ID
 from trader_cli.tools.ledger import Ledger
-from trader_cli.tools.memory import all_learnt, evidence_at, half_life, key_of
+from trader_cli.tools.memory import evidence_at, half_life, key_of
 
 PLANS = 1_000
 """So many of the newest plans tell how often a policy is picked."""
@@ -22,7 +21,6 @@ PLANS = 1_000
 BUYERS = tuple(FIT_BP[Regime.UNDEFINED])
 """The policies that buy."""
 
-_UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _LOOK = "Look: trader ledger verify"
 
 
@@ -35,26 +33,6 @@ def now_of(ledger: Ledger) -> Moment:
     return max((parse_iso(row[0]) for row in rows), default=ledger.wall())
 
 
-def outcomes(ledger: Ledger) -> list[Learnt]:
-    """Every outcome, in the order they were learnt. Raises LedgerError for a row that is none."""
-    try:
-        found = list(all_learnt(ledger))
-        broken = [one.id for one in found if not _is_sound(one.experiment)]
-    except _UNREADABLE as error:
-        raise LedgerError(f"memory cannot be read: {error!r}", _LOOK) from error
-    if broken:
-        raise LedgerError(f"memory cannot be read: row {broken[0]} has parameters or numbers that are none", _LOOK)
-    return found
-
-
-def _is_sound(one: Experiment) -> bool:
-    return (
-        all(math.isfinite(value) for value in one.params.values())
-        and (one.confidence is None or 0.0 <= one.confidence <= 1.0)
-        and (one.net_bp is None or math.isfinite(one.net_bp))
-    )
-
-
 def picks(ledger: Ledger) -> tuple[int, dict[str, int]]:
     """How many of the newest plans there are, and how many of them name each policy. Raises LedgerError."""
     counts: dict[str, int] = {}
@@ -65,12 +43,12 @@ def picks(ledger: Ledger) -> tuple[int, dict[str, int]]:
         for (payload,) in rows:
             for name in {one["policy_id"] for one in json.loads(payload)["strategies"]}:
                 counts[name] = counts.get(name, 0) + 1
-    except _UNREADABLE as error:
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise LedgerError(f"a plan cannot be read: {error!r}", _LOOK) from error
     return len(rows), counts
 
 
-def beliefs(ledger: Ledger, learnt: Sequence[Learnt]) -> list[Belief]:
+def beliefs(ledger: Ledger, lots: Sequence[Experiment]) -> list[Belief]:
     """Each policy that buys, over all regimes: those with outcomes first, best first."""
     at = now_of(ledger)
     plans, counts = picks(ledger)
@@ -80,18 +58,18 @@ def beliefs(ledger: Ledger, learnt: Sequence[Learnt]) -> list[Belief]:
         for where in Regime:
             seen = _together(seen, _evidence(ledger, f"{policy_id}/{where}", at))
         share = counts.get(policy_id, 0) / plans if plans else 0.0
-        mine = [one for one in learnt if one.experiment.policy_id == policy_id]
+        mine = [one for one in lots if one.policy_id == policy_id]
         found.append(_belief((policy_id, None), seen, 0.0, mine, share))
     return sorted(found, key=lambda one: (one.lots == 0, -one.posterior.mean_bp))
 
 
-def beliefs_by_regime(ledger: Ledger, policy_id: str, learnt: Iterable[Learnt]) -> list[Belief]:
+def beliefs_by_regime(ledger: Ledger, policy_id: str, lots: Sequence[Experiment]) -> list[Belief]:
     """One policy, regime by regime, each from its own outcomes alone; the undefined regime only where it has some."""
-    at, known = now_of(ledger), list(learnt)
+    at = now_of(ledger)
     found = []
     for where in Regime:
         key = f"{policy_id}/{where}"
-        mine = [one for one in known if key_of(one.experiment) == key]
+        mine = [one for one in lots if key_of(one) == key]
         if where is Regime.UNDEFINED and not mine:
             continue
         seen = _evidence(ledger, key, at)
@@ -114,13 +92,12 @@ def _belief(
     of: tuple[str, str | None],
     seen: Evidence | None,
     prior_mean_bp: float,
-    mine: Sequence[Learnt],
+    lots: Sequence[Experiment],
     picked: float | None,
 ) -> Belief:
     policy_id, where = of
     known = posterior(policy_id, seen, prior_mean_bp)
     low, high = interval(known)
-    lots = [one.experiment for one in mine if not one.experiment.is_dust]
     params = lots[-1].params if lots else BY_ID[policy_id].defaults()
     won = sum(one.won for one in lots)
     return Belief(

@@ -1,27 +1,30 @@
 """What trading has taught: an outcome for every sale of every purchase, and the belief that follows from them.
 
-An outcome is a row that also holds the evidence of its policy and regime before and after it, so that
-the newest row of a key is all that a question needs. Rows are written by the snapshot, in its own commit, for
-every sale settled since the last one; what they hold follows from the other rows alone.
+An outcome is a row that also holds the evidence of its policy and regime before and after it, and what was held after
+its sale: the newest row of a key is all that a question needs, and the newest row all that the next sale does. Rows
+are written by the snapshot, in its own commit, for every sale settled since the last one; what they hold follows from
+the other rows alone.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
-from decimal import Decimal
+from contextlib import contextmanager
 from typing import Any
 
-from trader_cli.core.decimals import ZERO, add, dec, div, mul, sub, text
+from trader_cli.core.decimals import ZERO, add, dec, sub, text
 from trader_cli.core.errors import LedgerError
-from trader_cli.core.experiments import Piece, real
+from trader_cli.core.experiments import Piece, real, return_bp
 from trader_cli.core.moments import Moment, iso, parse_iso, read_span
 from trader_cli.core.posteriors import ELSEWHERE, HALF_LIFE_BARS, added, decayed, pooled, posterior
 from trader_cli.core.pricing import DOLLARS
 from trader_cli.core.regimes import FIT_BP, Regime
-from trader_cli.schemas.memory import Evidence, Experiment, Held, Learnt, Posterior
+from trader_cli.schemas.lot import Lot
+from trader_cli.schemas.memory import Evidence, Experiment, Held, Learnt, Posterior, Purchase, Standing
 from trader_cli.tools.ledger import Ledger
-from trader_cli.tools.outcomes import NOBODY, Fold, decided, flat_before
+from trader_cli.tools.outcomes import NOBODY, Fold, decided
 from trader_cli.tools.rows import dumps
 from trader_cli.tools.store import Transaction
 
@@ -31,7 +34,7 @@ UNOWNED = "unowned"
 DIGITS = 10
 """Significant digits that evidence is kept with: more may differ between machines."""
 
-_KEYS = frozenset(f"{policy_id}/{where}" for where, fits in FIT_BP.items() for policy_id in fits)
+_KEYS = [f"{policy_id}/{where}" for where, fits in FIT_BP.items() for policy_id in fits]
 _ROWS = "SELECT id, value_json FROM memory"
 
 
@@ -52,7 +55,7 @@ def read_posteriors(ledger: Ledger, at: Moment, here: Regime) -> tuple[Posterior
             if (evidence := newest.get(f"{policy_id}/{one.value}")) is not None:
                 evidence = decayed(evidence, at, half_life_ms)
                 weight = 1.0 if one is here else ELSEWHERE
-                seen = pooled(seen or Evidence(0.0, 0.0, 0.0, 0, evidence.at), evidence, weight)
+                seen = pooled(seen or Evidence(0.0, 0.0, 0.0, evidence.at), evidence, weight)
         found.append(posterior(policy_id, seen, fit))
     return tuple(found)
 
@@ -72,40 +75,64 @@ def evidence_at(ledger: Ledger, at: Moment) -> dict[str, Evidence]:
 
 
 def _evidence(ledger: Ledger, at: Moment | None) -> dict[str, Evidence]:
-    until = "" if at is None else "WHERE json_extract(value_json, '$.after.at') <= ?"
+    """The newest evidence of each key, or the newest that is not of after `at`."""
+    until = "" if at is None else "AND json_extract(m.value_json, '$.after.at') <= :at"
     rows = ledger.db.execute(
-        f"SELECT key, value_json FROM memory WHERE id IN (SELECT max(id) FROM memory {until} GROUP BY key)",
-        () if at is None else (iso(at),),
+        "SELECT key, value_json FROM memory WHERE id IN (SELECT (SELECT m.id FROM memory AS m "
+        f"WHERE m.key = k.value {until} ORDER BY m.id DESC LIMIT 1) FROM json_each(:keys) AS k)",
+        {"keys": json.dumps(_KEYS), **({} if at is None else {"at": iso(at)})},
     )
-    try:
-        read = ((key, read_evidence(json.loads(value)["after"])) for key, value in rows if key in _KEYS)
+    with _readable():
+        read = ((key, read_evidence(json.loads(value)["after"])) for key, value in rows)
         return {key: evidence for key, evidence in read if evidence is not None}
-    except (ValueError, LookupError, TypeError) as error:
-        raise LedgerError(f"memory cannot be read: {error}", "Look: trader ledger verify") from error
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Say of a row that is none of ours that memory cannot be read."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise LedgerError(f"memory cannot be read: {error!r}", "Look: trader ledger verify") from error
 
 
 def learnt_of(ledger: Ledger, client_order_id: str) -> tuple[Learnt, ...]:
-    """What memory holds of an order: the outcomes it opened, or the ones it closed."""
+    """What memory holds of an order: the outcomes it opened, or the ones it closed. Raises LedgerError."""
     rows = ledger.db.execute(
         f"{_ROWS} WHERE json_extract(value_json, '$.experiment.opened_by') = ? "
         "OR json_extract(value_json, '$.experiment.closed_by') = ? ORDER BY id",
         (client_order_id, client_order_id),
     )
-    return tuple(read_learnt(*row) for row in rows)
+    with _readable():
+        return tuple(read_learnt(*row) for row in rows)
 
 
-def all_learnt(ledger: Ledger, policy_id: str | None = None) -> Iterator[Learnt]:
-    """Every outcome, or those of one policy, in the order they were learnt."""
+def all_learnt(ledger: Ledger, policy_id: str | None = None) -> list[Learnt]:
+    """Every outcome, or those of one policy, in the order they were learnt. Raises LedgerError."""
     rows = ledger.db.execute(f"{_ROWS} WHERE ? IS NULL OR key LIKE ? || '/%' ORDER BY id", (policy_id, policy_id))
-    return (read_learnt(*row) for row in rows)
+    with _readable():
+        return [read_learnt(*row) for row in rows]
+
+
+def _last_learnt(ledger: Ledger) -> tuple[int, Standing | None]:
+    """The link of the newest sale that memory holds, and what was held after it; 0 and None before the first."""
+    row = ledger.db.execute(
+        "SELECT value_json FROM memory WHERE key IN (SELECT value FROM json_each(?)) ORDER BY id DESC LIMIT 1",
+        (json.dumps([*_KEYS, f"{UNOWNED}/{NOBODY.regime}"]),),
+    ).fetchone()
+    if row is None:
+        return 0, None
+    with _readable():
+        learnt = read_learnt(0, row[0])
+    sale = ledger.db.execute(
+        "SELECT link FROM trades WHERE idempotency_key = ?", (learnt.experiment.closed_by,)
+    ).fetchone()
+    return (int(sale[0]), learnt.standing) if sale else (0, None)
 
 
 def still_held(ledger: Ledger) -> tuple[Held, ...]:
     """The purchases of which more than dust is held, oldest first: no outcomes."""
-    last = ledger.db.execute("SELECT link FROM trades ORDER BY id DESC LIMIT 1").fetchone()
-    if last is None:
-        return ()
-    fold = Fold(ledger, flat_before(ledger, last[0]))
+    fold = Fold(ledger, *_last_learnt(ledger))
     for _ in fold.closed():
         pass
     opened = {lot.client_order_id: lot.opened_at for lot in reversed(fold.lots)}
@@ -120,15 +147,13 @@ def still_held(ledger: Ledger) -> tuple[Held, ...]:
 
 def write_experiments(ledger: Ledger, tx: Transaction) -> int:
     """The outcomes of every sale that memory does not hold yet; returns how many. Within the snapshot's commit."""
-    newest = ledger.remembered("last learnt", ("memory",), lambda: _last_link(ledger, "memory"))
-    if ledger.remembered("last sale", ("trades",), lambda: _last_link(ledger, "trades WHERE side = 'SELL'")) <= newest:
+    last, standing = ledger.remembered("last learnt", ("memory",), lambda: _last_learnt(ledger))
+    if ledger.remembered("last sale", ("trades",), lambda: _last_sale(ledger)) <= last:
         return 0
-    fold = ledger.remembered("fold", (), lambda: Fold(ledger, _flat_before_sale(ledger, newest)))
-    evidence = _evidence(ledger, None)
-    written = 0
+    fold, evidence, written = Fold(ledger, last, standing), _evidence(ledger, None), 0
     for link, piece in fold.closed():
-        if link > newest:
-            written += write_experiment(tx, learn(ledger, piece, evidence))
+        if link > last:
+            written += write_experiment(tx, learn(ledger, piece, evidence, fold.standing))
     return written
 
 
@@ -139,31 +164,31 @@ class Lessons:
         """From where `past` ends, which is the ledger as it stood before the replay's first step."""
         self._ledger = ledger
         self._evidence = _evidence(past, None)
-        self._learnt = _last_link(past, "memory")
+        self._last, standing = _last_learnt(past)
+        self._fold = Fold(ledger, self._last, standing)
         self._began = ledger.db.execute("SELECT min(link) FROM memory").fetchone()[0]
-        self._last_sale = _last_link(ledger, "trades WHERE side = 'SELL'")
         self._pieces: Iterator[tuple[int, Piece]] | None = None
-        self._next: tuple[int, Piece] | None = None
+        self._next: tuple[int, Learnt] | None = None
 
     def before(self, link: int) -> list[Learnt]:
         """What a snapshot of link `link` had to learn. Nothing before the ledger had a memory at all."""
-        if self._began is None or link < self._began or self._last_sale <= self._learnt:
+        if self._began is None or link < self._began or _last_sale(self._ledger) <= self._last:
             return []
         if self._pieces is None:
-            self._pieces = Fold(self._ledger, flat_before(self._ledger, self._learnt + 1)).closed()
-            self._next = next(self._pieces, None)
+            self._pieces = self._fold.closed()
+            self._next = self._following()
         found = []
         while self._next is not None and self._next[0] < link:
-            if self._next[0] > self._learnt:
-                found.append(learn(self._ledger, self._next[1], self._evidence))
-            self._next = next(self._pieces, None)
+            found.append(self._next[1])
+            self._next = self._following()
         return found
 
-
-def _flat_before_sale(ledger: Ledger, link: int) -> int:
-    """Where to begin so that the first sale after a link is not missed."""
-    first = ledger.db.execute("SELECT min(link) FROM trades WHERE side = 'SELL' AND link > ?", (link,)).fetchone()[0]
-    return flat_before(ledger, first)
+    def _following(self) -> tuple[int, Learnt] | None:
+        """The next outcome, learnt as soon as it is there: the fold stands behind it then."""
+        for sold_at, piece in self._pieces or ():
+            if sold_at > self._last:
+                return sold_at, learn(self._ledger, piece, self._evidence, self._fold.standing)
+        return None
 
 
 def write_experiment(tx: Transaction, learnt: Learnt) -> int:
@@ -177,22 +202,21 @@ def write_experiment(tx: Transaction, learnt: Learnt) -> int:
     return 1
 
 
-def learn(ledger: Ledger, piece: Piece, evidence: dict[str, Evidence]) -> Learnt:
-    """An outcome and what it adds to the evidence, which is brought up to date."""
+def learn(ledger: Ledger, piece: Piece, evidence: dict[str, Evidence], standing: Standing) -> Learnt:
+    """An outcome and what it adds to the evidence, which is brought up to date; `standing` is held after it."""
     experiment = _experiment(ledger, piece)
     key = key_of(experiment)
-    before = after = None
+    before = after = evidence.get(key) if experiment.policy_id is not None else None
     if experiment.policy_id is not None and experiment.net_bp is not None:
-        before, half_life_ms = evidence.get(key), half_life(ledger)
         moment = max(experiment.closed_at, before.at if before else 0)
-        after = _short(added(before, experiment.net_bp, experiment.share, moment, half_life_ms))
+        after = _short(added(before, experiment.net_bp, experiment.share, moment, half_life(ledger)))
         evidence[key] = after
-    return Learnt(0, experiment, before, after)
+    return Learnt(0, experiment, before, after, standing)
 
 
 def _short(evidence: Evidence) -> Evidence:
     n, mean, squares = (float(f"{x:.{DIGITS}g}") for x in (evidence.n, evidence.mean_bp, evidence.squares))
-    return Evidence(n, mean, squares, evidence.count, evidence.at)
+    return Evidence(n, mean, squares, evidence.at)
 
 
 def _experiment(ledger: Ledger, piece: Piece) -> Experiment:
@@ -200,9 +224,6 @@ def _experiment(ledger: Ledger, piece: Piece) -> Experiment:
     by = NOBODY if sold_short else decided(ledger, piece.opened_by)
     dollars = (ledger.identity().get("symbol") or "/").partition("/")[2] in DOLLARS
     net = sub(piece.proceeds, add(piece.cost, piece.model_cost if dollars else ZERO))
-    net_bp = None
-    if piece.cost > ZERO:
-        net_bp = float(div(mul(net, Decimal(10_000)), piece.cost, Decimal("0.000001")))
     return Experiment(
         *by,
         opened_by=piece.opened_by,
@@ -215,12 +236,12 @@ def _experiment(ledger: Ledger, piece: Piece) -> Experiment:
         proceeds=piece.proceeds,
         model_cost_usd=piece.model_cost,
         net=net,
-        net_bp=net_bp,
+        net_bp=return_bp(net, piece.cost),
     )
 
 
-def _last_link(ledger: Ledger, where: str) -> int:
-    row = ledger.db.execute(f"SELECT link FROM {where} ORDER BY id DESC LIMIT 1").fetchone()
+def _last_sale(ledger: Ledger) -> int:
+    row = ledger.db.execute("SELECT link FROM trades WHERE side = 'SELL' ORDER BY id DESC LIMIT 1").fetchone()
     return int(row[0]) if row else 0
 
 
@@ -232,10 +253,9 @@ def key_of(experiment: Experiment) -> str:
     return f"{experiment.policy_id or UNOWNED}/{experiment.regime}"
 
 
-def learnt_document(learnt: Learnt) -> dict[str, Any]:
-    """A row's JSON."""
-    one = learnt.experiment
-    experiment = {
+def experiment_document(one: Experiment) -> dict[str, Any]:
+    """An outcome as JSON."""
+    return {
         "policy_id": one.policy_id,
         "params": one.params,
         "regime": one.regime,
@@ -254,7 +274,39 @@ def learnt_document(learnt: Learnt) -> dict[str, Any]:
         "net": text(one.net),
         "net_bp": one.net_bp,
     }
-    return {"experiment": experiment, "before": _document(learnt.before), "after": _document(learnt.after)}
+
+
+def learnt_document(learnt: Learnt) -> dict[str, Any]:
+    """A row's JSON."""
+    return {
+        "experiment": experiment_document(learnt.experiment),
+        "before": _document(learnt.before),
+        "after": _document(learnt.after),
+        **({} if learnt.standing is None else {"standing": _standing_document(learnt.standing)}),
+    }
+
+
+def _standing_document(standing: Standing) -> dict[str, Any]:
+    return {
+        "base": text(standing.base),
+        "cost": text(standing.cost),
+        "lots": [[one.client_order_id, iso(one.opened_at), text(one.qty), text(one.cost)] for one in standing.lots],
+        "purchases": {
+            order: [text(one.qty), text(one.model_cost), one.is_closed] for order, one in standing.purchases.items()
+        },
+    }
+
+
+def read_standing(document: dict[str, Any] | None) -> Standing | None:
+    """What a row holds of what was held. Raises ValueError, KeyError or TypeError for anything else."""
+    if document is None:
+        return None
+    lots = tuple(Lot(order, parse_iso(at), dec(qty), dec(cost)) for order, at, qty, cost in document["lots"])
+    purchases = {
+        order: Purchase(dec(qty), dec(cost), bool(closed))
+        for order, (qty, cost, closed) in document["purchases"].items()
+    }
+    return Standing(dec(document["base"]), dec(document["cost"]), lots, purchases)
 
 
 def _document(evidence: Evidence | None) -> dict[str, Any] | None:
@@ -264,14 +316,28 @@ def _document(evidence: Evidence | None) -> dict[str, Any] | None:
         "n": evidence.n,
         "mean_bp": evidence.mean_bp,
         "squares": evidence.squares,
-        "count": evidence.count,
         "at": iso(evidence.at),
     }
 
 
+MOST_BP = 1e6
+"""No mean return is further from nothing than this: a hundred times what was paid."""
+
+
 def read_evidence(document: dict[str, Any] | None) -> Evidence | None:
-    """What a row holds of evidence."""
-    return None if document is None else Evidence(**{**document, "at": parse_iso(document["at"])})
+    """What a row holds of evidence. Raises ValueError, KeyError or TypeError for anything else."""
+    if document is None:
+        return None
+    n, mean, squares = (_number(document[name]) for name in ("n", "mean_bp", "squares"))
+    if n < 0.0 or squares < 0.0 or abs(mean) > MOST_BP:
+        raise ValueError(f"evidence of {n} outcomes, mean {mean}, squares {squares}")
+    return Evidence(n, mean, squares, parse_iso(document["at"]))
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"needs a number, was {value!r}")
+    return float(value)
 
 
 def read_learnt(row_id: int, value_json: str) -> Learnt:
@@ -280,7 +346,7 @@ def read_learnt(row_id: int, value_json: str) -> Learnt:
     one = document["experiment"]
     experiment = Experiment(
         policy_id=one["policy_id"],
-        params=one["params"],
+        params={name: _number(value) for name, value in one["params"].items()},
         regime=one["regime"],
         hypothesis=one["hypothesis"],
         confidence=one["confidence"],
@@ -288,12 +354,13 @@ def read_learnt(row_id: int, value_json: str) -> Learnt:
         closed_by=one["closed_by"],
         opened_at=parse_iso(one["opened_at"]),
         closed_at=parse_iso(one["closed_at"]),
-        share=float(one["share"]),
+        share=_number(one["share"]),
         qty=dec(one["qty"]),
         cost=dec(one["cost"]),
         proceeds=dec(one["proceeds"]),
         model_cost_usd=dec(one["model_cost_usd"]),
         net=dec(one["net"]),
-        net_bp=one["net_bp"],
+        net_bp=None if one["net_bp"] is None else _number(one["net_bp"]),
     )
-    return Learnt(row_id, experiment, read_evidence(document["before"]), read_evidence(document["after"]))
+    evidence = read_evidence(document["before"]), read_evidence(document["after"])
+    return Learnt(row_id, experiment, *evidence, read_standing(document.get("standing")))

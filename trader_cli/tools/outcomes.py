@@ -1,27 +1,32 @@
 """Outcomes from the ledger's rows: lots and what models cost, folded; and the decision behind each order.
 
-The fold may begin wherever nothing was held; what it finds is the same.
+The fold begins with the ledger, or with what a row of memory says was held after its sale; what it finds is the same.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from heapq import merge
 from itertools import groupby
 from typing import NamedTuple
 
 from trader_cli.core.decimals import ZERO, add, dec, sub
-from trader_cli.core.experiments import Piece, Purchase, Purchases, bought, charged, real, sold
+from trader_cli.core.experiments import Piece, Purchases, bought, charged, real, shrunk, sold
+from trader_cli.core.limits import sellable
+from trader_cli.core.moments import parse_iso
 from trader_cli.core.regimes import Regime, regime
 from trader_cli.schemas.book import Book
-from trader_cli.schemas.lot import ClosedLot, Lot
+from trader_cli.schemas.lot import ClosedLot
 from trader_cli.schemas.market import Features
+from trader_cli.schemas.memory import Standing
 from trader_cli.schemas.order import Side
 from trader_cli.tools import chain
 from trader_cli.tools.accounts import FILL, Change, changed, lotted
 from trader_cli.tools.ledger import Ledger
+from trader_cli.tools.rows import read_market
 
 _CALLED = "CALLED"
 
@@ -40,15 +45,22 @@ NOBODY = Decided(None, {}, Regime.UNDEFINED.value, None, None)
 
 
 class Fold:
-    """The lots and what models cost, folded from the beginning or from where nothing was held, as far as rows go."""
+    """The lots and what models cost, folded as far as the rows go: from the beginning, or from a sale on."""
 
-    def __init__(self, ledger: Ledger, link: int = 0) -> None:
+    def __init__(self, ledger: Ledger, link: int = 0, standing: Standing | None = None) -> None:
+        """From behind link `link`, at which `standing` was held."""
         self._ledger = ledger
-        self._link = link
+        self._link = link if standing is not None else 0
         self._base, self._quote = (ledger.identity().get("symbol") or "/").split("/")
-        self.book = Book()
-        self.lots: tuple[Lot, ...] = ()
-        self.purchases: Purchases = {}
+        begun = standing or Standing(ZERO, ZERO, (), {})
+        self.book = Book(base=begun.base, cost=begun.cost)
+        self.lots = begun.lots
+        self.purchases: Purchases = begun.purchases
+
+    @property
+    def standing(self) -> Standing:
+        """What is held after the last outcome that was handed out."""
+        return Standing(self.book.base, self.book.cost, self.lots, dict(self.purchases))
 
     def closed(self) -> Iterator[tuple[int, Piece]]:
         """Every outcome since the last time this was asked, with the link of its sale, in order."""
@@ -76,24 +88,48 @@ class Fold:
             return ()
         before = self.lots
         closed: list[ClosedLot] = []
-        for one in changes:
+        for one in self._dated(order, changes):
             self.book = changed(self.book, one, self._base, self._quote)
             self.lots, parts = lotted(self.lots, one, self.book, self._base, self._quote)
             closed += parts
         if changes[0].kind != FILL:
-            self.purchases = {lot.client_order_id: self._known(lot) for lot in self.lots}
+            self.purchases = shrunk(self.purchases, before, self.lots)
         elif changes[0].side is Side.BUY:
             came = sub(self.book.base, add(*(lot.qty for lot in before)))
             idle = not real(self.purchases, before)
             cost = self._cost_of_cycle(order) if idle else ZERO
             self.purchases = bought(self.purchases, order, came, cost)
         else:
-            self.purchases, pieces = sold(self.purchases, before, closed)
+            self.purchases, pieces = sold(self.purchases, before, closed, self._is_dust(order, changes[-1]))
             return pieces
         return ()
 
-    def _known(self, lot: Lot) -> Purchase:
-        return self.purchases.get(lot.client_order_id) or Purchase(lot.qty)
+    def _dated(self, order: str, changes: list[Change]) -> Iterator[Change]:
+        """The changes; a fill happened no later than it was settled, whatever an exchange says."""
+        row = self._ledger.db.execute("SELECT ts_utc FROM trades WHERE idempotency_key = ?", (order,)).fetchone()
+        for one in changes:
+            if one.fill is not None and row is not None:
+                at = min(one.fill.at, parse_iso(row[0]))
+                yield one._replace(fill=replace(one.fill, at=at))
+            else:
+                yield one
+
+    def _is_dust(self, order: str, sale: Change) -> bool:
+        """Whether what a sale left cannot be sold by itself, by the market's rules of its order."""
+        left = add(*(lot.qty for lot in self.lots))
+        row = (
+            self._ledger.db.execute(
+                "SELECT t.terms_json FROM orders AS o LEFT JOIN decisions AS d ON d.id = o.verdict_id "
+                "JOIN terms AS t ON t.sha256 = d.terms_sha256 WHERE o.client_order_id = ?",
+                (order,),
+            ).fetchone()
+            or self._ledger.db.execute(
+                "SELECT terms_json FROM terms WHERE link < ? ORDER BY id DESC LIMIT 1", (sale.link,)
+            ).fetchone()
+        )
+        if left <= ZERO or row is None or sale.fill is None:
+            return left <= ZERO
+        return not sellable(read_market(json.loads(row[0])["market"]), sale.fill.price, left, ZERO)
 
     def _cost_of_cycle(self, order: str) -> Decimal:
         """What models cost in the cycle that made an order, in USD."""
@@ -107,16 +143,6 @@ class Fold:
 
 def _together(change: Change) -> tuple[int, str, str]:
     return change.link, change.order, change.kind
-
-
-def flat_before(ledger: Ledger, link: int) -> int:
-    """The newest link before `link` at which nothing was held; 0 for the beginning."""
-    first = chain.first_id(ledger.db, "portfolio", link)
-    row = ledger.db.execute(
-        "SELECT link FROM portfolio WHERE balance_btc = '0' AND (? IS NULL OR id < ?) ORDER BY id DESC LIMIT 1",
-        (first, first),
-    ).fetchone()
-    return int(row[0]) if row else 0
 
 
 def decided(ledger: Ledger, client_order_id: str) -> Decided:

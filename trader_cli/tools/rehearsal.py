@@ -37,10 +37,11 @@ _OLDER = {
     "WHERE t.id = (SELECT max(id) FROM source.trades WHERE side = 'BUY' AND link < :before)",
     "model_reserves": "SELECT id FROM source.model_reserves WHERE wall_ts >= :day",
     "model_calls": "SELECT c.id FROM source.model_reserves AS r JOIN source.model_calls AS c ON c.reserve_id = r.id "
-    "WHERE r.wall_ts >= :day",
+    "WHERE r.wall_ts >= :day UNION SELECT id FROM source.model_calls WHERE cost_usd <> '0' AND link > "
+    "(SELECT coalesce(max(link), 0) FROM source.memory WHERE link < :before)",
 }
 """What is read however old it is: the trading state (the newest event of each kind), what memory knows of each policy,
-whose the position is, and what models cost today."""
+whose the position is, and what models cost today and since the last outcome."""
 
 
 def rehearse(path: Path, wall: Callable[[], Moment], before: int | None = None) -> Ledger:

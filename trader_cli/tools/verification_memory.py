@@ -21,8 +21,9 @@ def outcomes(ledger: Ledger, count: Count) -> Problems:
     last = ledger.db.execute("SELECT coalesce(max(link), 0) FROM portfolio").fetchone()[0]
     owed = _began(ledger) <= last
     evidence: dict[str, Evidence] = {}
-    for link, piece in Fold(ledger).closed():
-        learnt = learn(ledger, piece, evidence)
+    fold = Fold(ledger)
+    for link, piece in fold.closed():
+        learnt = learn(ledger, piece, evidence, fold.standing)
         name = f"the sale {piece.closed_by} of what {piece.opened_by} bought"
         row = next(rows, None)
         if row is None:

@@ -9,7 +9,7 @@ from typing import Any
 from trader_cli.core.moments import parse_iso, span_text
 from trader_cli.core.posteriors import p_positive, posterior
 from trader_cli.core.regimes import FIT_BP, Regime
-from trader_cli.schemas.memory import DUST_SHARE, Evidence
+from trader_cli.schemas.memory import Evidence
 from trader_cli.views.output import significant
 
 Row = Mapping[str, Any]
@@ -199,10 +199,10 @@ def _became(document: Row, width: int) -> Iterator[str]:
         other = f"sold by {made['closed_by']}" if opened else f"bought by {made['opened_by']}"
         net = "-" if made["net_bp"] is None else f"{made['net_bp']:+.1f} bp"
         models = "" if made["model_cost_usd"] == "0" else f", models {made['model_cost_usd']} USD"
-        part = "dust" if made["share"] <= DUST_SHARE else f"{made['share']:.0%} of the purchase"
+        part = "dust" if made["share"] == 0 else f"{made['share']:.0%} of the purchase"
         held = span_text(int(made["held_secs"]) * 1000)
         yield from _line("outcome", f"{net}, net {made['net']}{models}; {part}, held {held}; {_tied(other)}", width)
-        if made["share"] > DUST_SHARE:
+        if made["share"] > 0:
             yield from _line("learnt", _lesson(made, one["before"], one["after"]), width)
     for held in document["held"]:
         gain = "-" if held["gain_bp"] is None else f"{held['gain_bp']:+.1f} bp at the newest mark {held['mark']}"
