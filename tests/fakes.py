@@ -137,6 +137,7 @@ class ScriptedModel:
     name = "scripted"
 
     def __init__(self) -> None:
+        self.source = "openai"
         self.asked: list[Question] = []
         self.watch: Callable[[str], object] = lambda what: None
         self._replies: dict[Agent, list[Reply]] = {agent: [] for agent in Agent}
@@ -152,7 +153,7 @@ class ScriptedModel:
         replies = self._replies[question.agent]
         assert replies, f"nobody expected the {question.agent} to be asked"
         reply = replies.pop(0)
-        return reply if isinstance(reply, Answer) else Answer(self.name, "ok", reply)
+        return reply if isinstance(reply, Answer) else Answer(self.name, "ok", reply, source=self.source)
 
     @property
     def calls(self) -> Counter[str]:

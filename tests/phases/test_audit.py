@@ -486,6 +486,7 @@ def test_a_cap_that_an_order_broke_is_named_with_its_order(path: Path) -> None:
         db.execute("UPDATE terms SET terms_json = ?, sha256 = ?", (words, seals.text_sha256(words)))
         db.execute("UPDATE decisions SET terms_sha256 = ?", (seals.text_sha256(words),))
         db.execute("UPDATE orders SET terms_sha256 = ?", (seals.text_sha256(words),))
+        db.execute("UPDATE portfolio SET terms_sha256 = ?", (seals.text_sha256(words),))
         seal_anew(db)
     said = failed(path)
     assert set(said) == {VERDICTS, ORDERS}

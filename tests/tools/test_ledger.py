@@ -550,7 +550,7 @@ def snapshot(at: Moment, book: Book, mark: str, peak: str = "1000", trace_id: st
 
 def take(ledger: Ledger, taken: Snapshot) -> None:
     with ledger.transaction() as tx:
-        ledger.snapshot_portfolio(tx, taken)
+        ledger.snapshot_portfolio(tx, taken, None)
 
 
 def test_a_snapshot_comes_back_equal(ledger: Ledger) -> None:

@@ -40,7 +40,7 @@ def execute(desk: Desk, plan: Decision[Plan], proposal: Decision[Proposal], verd
     look = _Look(seen, desk.exchange.quote(now), desk.exchange.market())
     intent, law = _write_intent(desk, Lineage(plan, proposal, verdict), look, approved)
     if intent is None:
-        return Execution(None, reason=_words(law))
+        return Execution(None, reason=words_of(law))
     sent = _book(desk, Order(intent, OrderState.INTENT, None, (), {}), submit(desk, intent))
     return Execution(_ask_soon(desk, sent))
 
@@ -167,13 +167,14 @@ def _not_sent(desk: Desk, tx: Transaction, of: Lineage, law: Review, at: tuple[M
     now, terms = at
     content = {
         "verdict_id": of.verdict.id,
-        "reason": _words(law),
+        "reason": words_of(law),
         "law": review_document(law),
         "terms_sha256": terms,
     }
     desk.ledger.log_event(tx, "NOT_SENT", content, now, of.verdict.trace_id)
 
 
-def _words(law: Review) -> str:
+def words_of(law: Review) -> str:
+    """Why the law does not let something through: the first rule that does not hold."""
     bad = next((ruling for ruling in law.rulings if not ruling.ok), None)
     return f"{bad.name}: {bad.value}, needs {bad.limit}" if bad else "the law"

@@ -13,16 +13,17 @@ from decimal import Decimal
 from typing import Any
 
 from trader_cli.core.decimals import dec, text
-from trader_cli.core.errors import NotFoundError
+from trader_cli.core.errors import LedgerError, NotFoundError
 from trader_cli.core.limits import review
 from trader_cli.phases import judge, plan, propose
 from trader_cli.phases.desk import Minds, standing
-from trader_cli.phases.execute import Lineage, approved_qty, case_at, intended
+from trader_cli.phases.execute import Lineage, approved_qty, case_at, intended, words_of
 from trader_cli.phases.record import Decided, source
 from trader_cli.phases.snapshot import braking, marked, ours
 from trader_cli.schemas.decision import OPERATOR, Decision
 from trader_cli.schemas.market import Observation
 from trader_cli.schemas.order import OrderState
+from trader_cli.schemas.planner import Plan
 from trader_cli.schemas.replay import Replay, Step
 from trader_cli.tools import replays
 from trader_cli.tools.ledger import Ledger
@@ -30,7 +31,7 @@ from trader_cli.tools.memory import Lessons, learnt_document
 from trader_cli.tools.models.recorded import NOT_RECORDED, RecordedModel
 from trader_cli.tools.past import Past, Rewind
 from trader_cli.tools.replays import Done, Ground
-from trader_cli.tools.rows import dumps, review_document, snapshot_columns, trade_columns
+from trader_cli.tools.rows import UNREADABLE, dumps, review_document, snapshot_columns, trade_columns
 from trader_cli.tools.strategy import compute_indicators
 
 _DRIFTS = ("drift_usdt", "drift_btc")
@@ -43,10 +44,20 @@ def replay(ledger: Ledger, steps: Iterable[Done], rewind: Rewind) -> Iterator[Re
     try:
         for done in steps:
             player = player or _Player(ledger, Past(ledger, rewind, done.link))
-            yield player.play(done)
+            yield _played(player, done)
     finally:
         if player is not None:
             player.past.close()
+
+
+def _played(player: _Player, done: Done) -> Replay:
+    """One step again; rows that are gone or cannot be read are a difference."""
+    try:
+        return player.play(done)
+    except (LedgerError, NotFoundError, *UNREADABLE) as error:
+        words = str(error) if isinstance(error, NotFoundError) else f"{type(error).__name__}: {error}"
+        why = f"what it stands on is gone or cannot be read: {words}"
+        return Replay(done.step, done.trace_id, (done.table, done.row_id), None, {}, None, 0, (why,))
 
 
 class _Player:
@@ -87,7 +98,15 @@ class _Player:
         differences = (*unlike, *_differences(decision, again, on, model))
         payload = again.payload.payload()
         return Replay(
-            done.step, done.trace_id, row, decision.source, json.loads(on.payload), payload, len(model.got), differences
+            done.step,
+            done.trace_id,
+            row,
+            decision.source,
+            json.loads(on.payload),
+            payload,
+            len(model.got),
+            differences,
+            notes=tuple(model.notes),
         )
 
     def _decide(self, decision: Decision[Any], where: Any, minds: Minds) -> Decided:
@@ -122,6 +141,8 @@ class _Player:
         row = done.table, done.row_id
         if was.verdict_id is None or was.law is None:
             why = "the law's word on it is not in the ledger"
+            if done.table == "orders":  # no program ever wrote an order of a verdict without
+                return Replay(done.step, done.trace_id, row, None, was.columns, None, 0, (why,))
             return Replay(done.step, done.trace_id, row, None, was.columns, None, skipped=why)
         of = self._lineage(was.verdict_id)
         law = json.loads(was.law)
@@ -129,11 +150,16 @@ class _Player:
         seen = self._observed(replays.seen_in(ledger, was.link) or of.proposal.observation_id)
         state = replays.state_of(None, law)
         where = standing(self.past.move_to(done.link), seen, was.at, was.terms or on.terms, state)
-        case = case_at(where, of, dec(law["price"]), approved_qty(of.proposal.payload, of.verdict.payload))
-        word = dumps(review_document(review(case)))
+        approved = approved_qty(of.proposal.payload, of.verdict.payload)
+        case = case_at(where, of, dec(law["price"]), approved)
+        ruled = review(case)
+        word = dumps(review_document(ruled))
         differences = [] if self._unlike is None else [self._unlike]
         if word != was.law:
             differences.append(f"the law says something else: {first_difference(law, json.loads(word))}")
+        if (ruled.allowed == approved) != (done.table == "orders"):
+            became = "it was sent" if done.table == "orders" else "it was not sent"
+            differences.append(f"{became}, though of {text(approved)} the law allows {text(ruled.allowed)}")
         again: dict[str, Any] = {"law": json.loads(word)}
         recorded: dict[str, Any] = {**was.columns, "law": law}
         if done.table == "orders":
@@ -141,7 +167,8 @@ class _Player:
             recorded |= {"trade": replays.trade_of(ledger, was.columns["client_order_id"])}
             differences += _unlike({**recorded, "law": None}, {**again, "law": None})  # the law was told of
         else:
-            again |= was.columns
+            again |= {"reason": words_of(ruled)}
+            differences += _unlike(was.columns, again)
         return Replay(done.step, done.trace_id, row, of.verdict.source, recorded, again, 0, tuple(differences))
 
     def _lineage(self, verdict_id: int) -> Lineage:
@@ -173,23 +200,23 @@ class _Player:
     def _snapshot(self, done: Done) -> Replay:
         ledger = self._ledger
         past = self.past.move_to(done.link)
-        recorded = replays.snapshot_row(ledger, done.row_id)
-        planned, terms = replays.planned_before(ledger, done.link)
+        recorded, terms = replays.snapshot_row(ledger, done.row_id)
+        market = terms[0] if terms else replays.market_before(ledger, done.link)
         row = "portfolio", done.row_id
-        observed = replays.seen_in(ledger, done.link) or planned
-        if terms is None or observed is None:
+        observed = replays.seen_in(ledger, done.link) or replays.planned_before(ledger, done.link)
+        if market is None or observed is None:
             why = "no decision before it names the market's rules"
             return Replay(done.step, done.trace_id, row, None, recorded, None, skipped=why)
         seen = self._observed(observed)
         at = replays.moment_of(recorded)
         held = ours(past, seen) if done.trace_id is not None or not past.ordered_since(seen.id) else None
-        taken = marked(past, seen, at, terms[0], (done.trace_id, held))
+        taken = marked(past, seen, at, market, (done.trace_id, held))
         again: dict[str, Any] = dict(snapshot_columns(taken))
         differences = [] if self._unlike is None else [self._unlike]
         if done.trace_id is None and held is None:  # the account was asked, and what it said is in the row alone
             again |= {name: recorded[name] for name in _DRIFTS}
         differences += _unlike(recorded, again)
-        if done.trace_id is not None:
+        if terms is not None:
             turns = list(braking(past, seen, terms[0], terms[2], taken))
             differences += _unlike({"turns": replays.turns_in(ledger, done.link)}, {"turns": turns})
         kept = replays.memory_in(ledger, done.link)
@@ -211,11 +238,16 @@ def _differences(decision: Decision[Any], again: Decided, on: Ground, model: Rec
         return
     was, now = json.loads(on.payload), again.payload.payload()
     for name in {**was, **now}:
-        if was.get(name) != now.get(name):
-            yield f"{name} is {now.get(name)!r}, it was {was.get(name)!r}"
+        if (what := first_difference(was.get(name, _GONE), now.get(name, _GONE))) is not None:
+            yield f"{name}{'' if what[0] in '.[' else ' '}{what}"
     if was == now and on.payload != dumps(now):
         yield "the decision is not the same to the letter"
-    for name, before, after in (("source", decision.source, source(again)), ("cause", decision.cause, again.cause)):
+    wakes = decision.at + again.payload.next_wakeup_secs * 1000 if isinstance(again.payload, Plan) else None
+    for name, before, after in (
+        ("source", decision.source, source(again)),
+        ("cause", decision.cause, again.cause),
+        ("wake_at", decision.wake_at, wakes),
+    ):
         if before != after:
             yield f"{name} is {after!r}, it was {before!r}"
     law = None if again.review is None else dumps(review_document(again.review))
@@ -230,10 +262,14 @@ def _unlike(recorded: dict[str, Any], again: dict[str, Any]) -> list[str]:
     return [f"{name}{'' if what[0] in '.[' else ' '}{what}" for name, what in found if what is not None]
 
 
+_GONE = object()
+"""What is not there, which is not the same as null."""
+
+
 def first_difference(was: Any, now: Any) -> str | None:
     """Where two JSON values differ first, and how; None where they are the same."""
     if isinstance(was, dict) and isinstance(now, dict):
-        parts = ((f".{name}", was.get(name), now.get(name)) for name in {**was, **now})
+        parts = ((f".{name}", was.get(name, _GONE), now.get(name, _GONE)) for name in {**was, **now})
     elif isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
         parts = ((f"[{at}]", one, other) for at, (one, other) in enumerate(zip(was, now, strict=True)))
     elif type(was) is type(now) and was == now:
@@ -247,5 +283,7 @@ def first_difference(was: Any, now: Any) -> str | None:
 
 
 def _brief(value: Any) -> str:
+    if value is _GONE:
+        return "not there"
     said = value if isinstance(value, str) else dumps(value) if not isinstance(value, Decimal) else text(value)
     return said if len(said) <= 80 else f"{said[:79]}…"

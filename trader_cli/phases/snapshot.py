@@ -36,7 +36,7 @@ def snapshot(desk: Desk, trace_id: str | None = None) -> Snapshot:
         seen = seen if seen.id is not None else desk.ledger.log_observation(tx, seen)
         taken = marked(desk.ledger, seen, now, market, (ends, held))
         turns = braking(desk.ledger, seen, market, desk.limits, taken)
-        desk.ledger.snapshot_portfolio(tx, taken)
+        desk.ledger.snapshot_portfolio(tx, taken, desk.ledger.log_terms(tx, market, desk.costs, desk.limits))
         write_experiments(desk.ledger, tx)
         for turn in turns:
             desk.ledger.log_event(tx, "STATE", turn, now, ends)

@@ -29,6 +29,7 @@ class Replay:
         answers: recorded answers of models that were used.
         differences: what is not the same, in words; none when all is.
         skipped: why it was not worked out, if so.
+        notes: what could not be held against the record, and is no difference.
     """
 
     step: Step
@@ -40,3 +41,4 @@ class Replay:
     answers: int = 0
     differences: tuple[str, ...] = ()
     skipped: str | None = None
+    notes: tuple[str, ...] = ()

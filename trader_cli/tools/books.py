@@ -66,9 +66,10 @@ class BookStore(AccountStore):
             book = changed(book, change, base, quote)
         return book
 
-    def snapshot_portfolio(self, tx: Transaction, snapshot: Snapshot) -> int:
-        """The book marked to a price."""
-        row_id = tx.insert("portfolio", **snapshot_columns(snapshot))
+    def snapshot_portfolio(self, tx: Transaction, snapshot: Snapshot, terms: str | None) -> int:
+        """The book marked to a price, under the terms of that hash."""
+        under = {"terms_sha256": terms} if self.has("portfolio", "terms_sha256") else {}
+        row_id = tx.insert("portfolio", **snapshot_columns(snapshot), **under)
         self.remember("snapshot", ("portfolio",), replace(snapshot, id=row_id))
         self.remember("snapshot link", ("portfolio",), tx.seq)
         if snapshot.trace_id is not None:

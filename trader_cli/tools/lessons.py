@@ -14,6 +14,7 @@ from trader_cli.schemas.memory import Evidence, Experiment
 from trader_cli.schemas.policy import BY_ID
 from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.memory import evidence_at, half_life, key_of
+from trader_cli.tools.rows import UNREADABLE
 
 PLANS = 1_000
 """So many of the newest plans tell how often a policy is picked."""
@@ -43,7 +44,7 @@ def picks(ledger: Ledger) -> tuple[int, dict[str, int]]:
         for (payload,) in rows:
             for name in {one["policy_id"] for one in json.loads(payload)["strategies"]}:
                 counts[name] = counts.get(name, 0) + 1
-    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         raise LedgerError(f"a plan cannot be read: {error!r}", _LOOK) from error
     return len(rows), counts
 

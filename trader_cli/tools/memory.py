@@ -25,7 +25,7 @@ from trader_cli.schemas.lot import Lot
 from trader_cli.schemas.memory import Evidence, Experiment, Held, Learnt, Posterior, Purchase, Standing
 from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.outcomes import NOBODY, Fold, decided
-from trader_cli.tools.rows import dumps
+from trader_cli.tools.rows import UNREADABLE, dumps
 from trader_cli.tools.store import Transaction
 
 UNOWNED = "unowned"
@@ -76,11 +76,11 @@ def evidence_at(ledger: Ledger, at: Moment) -> dict[str, Evidence]:
 
 def _evidence(ledger: Ledger, at: Moment | None) -> dict[str, Evidence]:
     """The newest evidence of each key, or the newest that is not of after `at`."""
-    until = "" if at is None else "AND json_extract(m.value_json, '$.after.at') <= :at"
+    until = "" if at is None else "AND json_extract(m.value_json, '$.after.at') <= ?"
     rows = ledger.db.execute(
-        "SELECT key, value_json FROM memory WHERE id IN (SELECT (SELECT m.id FROM memory AS m "
-        f"WHERE m.key = k.value {until} ORDER BY m.id DESC LIMIT 1) FROM json_each(:keys) AS k)",
-        {"keys": json.dumps(_KEYS), **({} if at is None else {"at": iso(at)})},
+        f"WITH k(key) AS (VALUES {','.join(['(?)'] * len(_KEYS))}) SELECT key, value_json FROM memory WHERE id IN "
+        f"(SELECT (SELECT m.id FROM memory AS m WHERE m.key = k.key {until} ORDER BY m.id DESC LIMIT 1) FROM k)",
+        (*_KEYS, *(() if at is None else (iso(at),))),
     )
     with _readable():
         read = ((key, read_evidence(json.loads(value)["after"])) for key, value in rows)
@@ -92,7 +92,7 @@ def _readable() -> Iterator[None]:
     """Say of a row that is none of ours that memory cannot be read."""
     try:
         yield
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         raise LedgerError(f"memory cannot be read: {error!r}", "Look: trader ledger verify") from error
 
 
@@ -116,9 +116,9 @@ def all_learnt(ledger: Ledger, policy_id: str | None = None) -> list[Learnt]:
 
 def _last_learnt(ledger: Ledger) -> tuple[int, Standing | None]:
     """The link of the newest sale that memory holds, and what was held after it; 0 and None before the first."""
+    ours = (*_KEYS, f"{UNOWNED}/{NOBODY.regime}")
     row = ledger.db.execute(
-        "SELECT value_json FROM memory WHERE key IN (SELECT value FROM json_each(?)) ORDER BY id DESC LIMIT 1",
-        (json.dumps([*_KEYS, f"{UNOWNED}/{NOBODY.regime}"]),),
+        f"SELECT value_json FROM memory WHERE +key IN ({','.join('?' * len(ours))}) ORDER BY id DESC LIMIT 1", ours
     ).fetchone()
     if row is None:
         return 0, None

@@ -504,6 +504,12 @@ def m005_memory(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
+@step
+def m006_snapshots(db: sqlite3.Connection) -> None:
+    """Under which terms a snapshot was taken (NULL: by an older program). Every hash stays as it was."""
+    db.execute("ALTER TABLE portfolio ADD COLUMN terms_sha256 TEXT REFERENCES terms(sha256)")
+
+
 def strange(db: sqlite3.Connection, triggers_only: bool = False) -> Iterator[str]:
     """What of a ledger's tables, indexes and triggers is not as the steps it has had make it.
 

@@ -40,7 +40,8 @@ class Done(NamedTuple):
 
 _DONE = {
     "decisions": "SELECT link, agent, 'decisions', id, trace_id FROM decisions",
-    "orders": "SELECT link, 'execute', 'orders', id, trace_id FROM orders WHERE origin <> 'recovered' AND",
+    "orders": "SELECT link, 'execute', 'orders', id, trace_id FROM orders "
+    "WHERE NOT (origin = 'recovered' AND proposal_id IS NULL) AND",  # found on the exchange: no step of ours
     "events": "SELECT link, 'execute', 'events', id, trace_id FROM events WHERE +kind = 'NOT_SENT' AND",
     "portfolio": "SELECT link, 'snapshot', 'portfolio', id, trace_id FROM portfolio",
 }
@@ -76,7 +77,7 @@ def links_of(ledger: Ledger, since: Moment, until: Moment | None) -> tuple[int, 
 
     Raises NotFoundError where no cycle was planned then.
     """
-    sql = "SELECT link FROM decisions WHERE agent = 'PLANNER' AND ts_utc {} ? ORDER BY ts_utc, id LIMIT 1"
+    sql = "SELECT link FROM decisions WHERE +agent = 'PLANNER' AND ts_utc {} ? ORDER BY ts_utc, id LIMIT 1"
     first = ledger.db.execute(sql.format(">="), (iso(since),)).fetchone()
     after = None if until is None else ledger.db.execute(sql.format(">"), (iso(until),)).fetchone()
     if first is None or (after is not None and after[0] <= first[0]):
@@ -119,7 +120,7 @@ class Ground:
 
 def check_schema(ledger: Ledger) -> None:
     """Raise LedgerError for a ledger that an older program left."""
-    if not ledger.has("orders", "terms_sha256"):
+    if not ledger.has("portfolio", "terms_sha256"):
         raise LedgerError(
             "a replay needs a ledger of this program's schema", "Run any writing command once: trader recover"
         )
@@ -228,13 +229,21 @@ def seen_in(ledger: Ledger, link: int) -> int | None:
     return None if row is None else int(row[0])
 
 
-def planned_before(ledger: Ledger, link: int) -> tuple[int | None, Terms | None]:
-    """The observation of the newest plan before a link, and the newest terms before it."""
+def market_before(ledger: Ledger, link: int) -> Market | None:
+    """The market's rules that were in force last before a link; None before any decision."""
+    row = ledger.db.execute("SELECT terms_json FROM terms WHERE link < ? ORDER BY id DESC LIMIT 1", (link,)).fetchone()
+    return None if row is None else read_terms(row[0])[0]
+
+
+def planned_before(ledger: Ledger, link: int) -> int | None:
+    """The observation of the newest plan before a link."""
     first = chain.first_id(ledger.db, "decisions", link)
-    sql = "SELECT {} FROM decisions WHERE (? IS NULL OR id < ?) AND {} ORDER BY id DESC LIMIT 1"
-    plan = ledger.db.execute(sql.format("observation_id", "+agent = 'PLANNER'"), (first, first)).fetchone()
-    terms = ledger.db.execute(sql.format("terms_sha256", "terms_sha256 IS NOT NULL"), (first, first)).fetchone()
-    return (plan[0] if plan else None), (_terms(ledger, terms[0]) if terms else None)
+    plan = ledger.db.execute(
+        "SELECT observation_id FROM decisions WHERE (? IS NULL OR id < ?) AND +agent = 'PLANNER' "
+        "ORDER BY id DESC LIMIT 1",
+        (first, first),
+    ).fetchone()
+    return plan[0] if plan else None
 
 
 _SNAPSHOT = (
@@ -243,10 +252,18 @@ _SNAPSHOT = (
 )  # fmt: skip
 
 
-def snapshot_row(ledger: Ledger, row_id: int) -> dict[str, Any]:
-    """A snapshot's columns as they are kept."""
-    row = ledger.db.execute(f"SELECT {','.join(_SNAPSHOT)} FROM portfolio WHERE id = ?", (row_id,)).fetchone()
-    return dict(zip(_SNAPSHOT, row, strict=True))
+def snapshot_row(ledger: Ledger, row_id: int) -> tuple[dict[str, Any], Terms | None]:
+    """A snapshot's columns as they are kept, and its terms; None where an older program wrote it.
+
+    Raises NotFoundError where its terms are not there.
+    """
+    *row, sha256 = ledger.db.execute(
+        f"SELECT {','.join(_SNAPSHOT)}, terms_sha256 FROM portfolio WHERE id = ?", (row_id,)
+    ).fetchone()
+    terms = _terms(ledger, sha256)
+    if terms is None and sha256 is not None:
+        raise NotFoundError(f"snapshot {row_id} has no terms in this ledger", "Look: trader ledger verify")
+    return dict(zip(_SNAPSHOT, row, strict=True)), terms
 
 
 def moment_of(row: dict[str, Any]) -> Moment:

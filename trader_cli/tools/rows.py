@@ -77,6 +77,10 @@ def read_market(document: dict[str, Any]) -> Market:
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode
 
 
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What reading a damaged or forged row raises."""
+
+
 def dumps(document: Any) -> str:
     """Compact ASCII JSON, as every JSON column holds it."""
     return _encode(document)

@@ -27,7 +27,7 @@ from trader_cli.schemas.order import EDGES, OrderState, Side
 from trader_cli.tools import chain, migrations
 from trader_cli.tools.accounts import Change, changed
 from trader_cli.tools.ledger import Ledger
-from trader_cli.tools.rows import ANEW
+from trader_cli.tools.rows import ANEW, UNREADABLE
 
 NAMED = 8
 """How many problems of one check are spelled out."""
@@ -35,9 +35,7 @@ NAMED = 8
 TOLD_EACH = 512
 """After how many rows a check tells how far it is."""
 
-UNCHECKABLE = (
-    sqlite3.Error, TraderError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,
-)  # fmt: skip
+UNCHECKABLE = (sqlite3.Error, TraderError, *UNREADABLE)
 """What a damaged or forged row makes of a check: a problem of that check."""
 
 Problems = Iterator[str]

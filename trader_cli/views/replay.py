@@ -21,6 +21,7 @@ class Tally:
     counts: dict[str, int] = field(default_factory=dict)
     different: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, int] = field(default_factory=dict)
     told: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, one: Replay) -> None:
@@ -29,6 +30,8 @@ class Tally:
         self.different += bool(one.differences)
         if one.skipped is not None:
             self.skipped[one.skipped] = self.skipped.get(one.skipped, 0) + 1
+        for note in one.notes:
+            self.notes[note] = self.notes.get(note, 0) + 1
         if self.whole or (one.differences and len(self.told) < TOLD):
             self.told.append(_step(one))
 
@@ -51,6 +54,7 @@ def _step(one: Replay) -> dict[str, Any]:
         "replayed": one.again,
         "differences": list(one.differences),
         "skipped": one.skipped,
+        "notes": list(one.notes),
     }
 
 
@@ -65,6 +69,7 @@ def replay_document(trace_id: str | None, cycles: int, tally: Tally) -> dict[str
         "steps_different": tally.different,
         "by_step": tally.counts,
         "not_done": tally.skipped,
+        "not_compared": tally.notes,
         "steps": tally.told,
     }
 
@@ -75,6 +80,7 @@ def replay_lines(document: dict[str, Any]) -> list[str]:
     for step in document["steps"]:
         lines.append(_head(step, document["trace_id"] is None))
         lines += [f"        {words}" for words in step["differences"]]
+        lines += [f"        its question was not compared: {words}" for words in step["notes"]]
         if step["skipped"] is not None:
             lines.append(f"        not worked out: {step['skipped']}")
         elif step["same"] and step["step"] in ("plan", "propose", "judge"):
@@ -96,6 +102,7 @@ def _sum(document: dict[str, Any]) -> str:
     who = f"{document['cycles']} cycles" if document["trace_id"] is None else document["trace_id"][:8]
     left = sum(document["not_done"].values())
     rest = f"; {left} not worked out: {', '.join(document['not_done'])}" if left else ""
+    rest += "".join(f"; {n} questions not compared: {words}" for words, n in document["not_compared"].items())
     if different:
         return f"{who}  {different} of {done} steps came out differently{rest}"
     return f"{who}  {done} of {done} steps reproduced, byte for byte{rest}"

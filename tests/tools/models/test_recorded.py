@@ -155,11 +155,6 @@ def test_a_model_that_failed_fails_again_the_same_way(status: str) -> None:
 OTHER_TOOLS = (TOOLS[0], replace(TOOLS[1], description="Indicators."))
 
 CHANGES: list[tuple[str, Callable[[Question], Question], str]] = [
-    ("prompt", lambda one: replace(one, prompt=one.prompt + " "), "not the same prompt: version "),
-    ("schema", lambda one: replace(one, schema={**one.schema, "title": "x"}), "not the same schema: version "),
-    ("a tool", lambda one: replace(one, tools=OTHER_TOOLS), "not the same tools: version "),
-    ("no tools", lambda one: replace(one, tools=()), "not the same tools: version "),
-    ("two", lambda one: replace(one, prompt="", schema={}), "not the same prompt and schema: version "),
     (
         "a fact",
         lambda one: replace(one, facts={**one.facts, "price": "1"}),
@@ -185,7 +180,6 @@ CHANGES: list[tuple[str, Callable[[Question], Question], str]] = [
         lambda one: replace(one, facts={name: v for name, v in one.facts.items() if name != "deposit_cap"}),
         'the fact deposit_cap is not there, it was "500"',
     ),
-    ("another agent", lambda one: replace(one, agent=Agent.JUDGE), "not the same prompt and schema and tools: "),
     ("a later round", lambda one: replace(one, turns=(None,) * 3), "no TRADER of this trace was asked in round 4"),  # type: ignore[arg-type]  # only counted
 ]
 
@@ -204,6 +198,41 @@ def test_a_question_that_is_not_the_one_of_then_gets_no_answer_and_says_what_dif
     assert came.error.startswith(said)
     assert len(came.error) < 250
     assert recorded.got == []
+
+
+VERSIONS: dict[str, tuple[Callable[[Question], Question], str]] = {
+    "prompt": (lambda one: replace(one, prompt=one.prompt + " "), "prompt"),
+    "schema": (lambda one: replace(one, schema={**one.schema, "title": "x"}), "schema"),
+    "a tool": (lambda one: replace(one, tools=OTHER_TOOLS), "tools"),
+    "no tools": (lambda one: replace(one, tools=()), "tools"),
+    "two": (lambda one: replace(one, prompt="", schema={}), "prompt and schema"),
+}
+
+
+@pytest.mark.parametrize("change", VERSIONS)
+def test_a_question_in_the_words_of_another_version_gets_its_answer_and_is_noted(change: str) -> None:
+    scene = told()
+    recorded = RecordedModel(scene.ledger, judged(scene)[0].trace_id)
+    question = scene.model.asked[1]
+    other, parts = VERSIONS[change]
+    assert recorded.answer(other(question)) == recorded.answer(question)
+    (note,) = recorded.notes
+    assert note.startswith(f"another {parts} of the trader then (version ")
+
+
+def test_a_version_whose_words_were_changed_or_are_gone_gets_no_answer() -> None:
+    scene = told()
+    recorded = RecordedModel(scene.ledger, judged(scene)[0].trace_id)
+    question = replace(scene.model.asked[1], prompt="other words")
+    scene.ledger.db.execute("PRAGMA foreign_keys=OFF")
+    for forgery in ("UPDATE prompts SET prompt = prompt || '!'", "DELETE FROM prompts"):
+        for trigger in ("prompts_no_update", "prompts_no_delete"):
+            scene.ledger.db.execute(f"DROP TRIGGER IF EXISTS {trigger}")
+        scene.ledger.db.execute(forgery)
+        came = recorded.answer(question)
+        assert (came.status, came.text) == (NOT_RECORDED, None)
+        assert "are gone or were changed" in str(came.error)
+    assert recorded.notes == {}
 
 
 def test_another_trace_or_an_empty_ledger_has_no_answer() -> None:

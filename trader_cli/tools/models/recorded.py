@@ -19,7 +19,10 @@ NOT_RECORDED = "not_recorded"
 
 
 class RecordedModel:
-    """The answers of one trace. A question that differs from the recorded one gets no answer, and says where."""
+    """The answers of one trace. A question that differs from the recorded one gets no answer, and says where.
+
+    Where it was put in the words of another version, only its answer can be held against the record: `notes` say so.
+    """
 
     name = "recorded"
 
@@ -27,6 +30,7 @@ class RecordedModel:
         self._ledger = ledger
         self._trace_id = trace_id
         self.got: list[tuple[tuple[str, str | None], ...]] = []
+        self.notes: dict[str, None] = {}
 
     def answer(self, question: Question) -> Answer:
         """The recorded answer with the attempts before it. `got` gathers what its tool calls got then."""
@@ -56,12 +60,16 @@ class RecordedModel:
         """Where a question is not the one that was asked then; None where it is the same."""
         schema_json, tools_json = dumps(question.schema), tools_text(question.tools)
         sha256, was = prompt_sha256(question.prompt, schema_json, tools_json), row["prompt_sha256"]
-        if sha256 != was:
-            then = next(self._named("SELECT * FROM prompts WHERE sha256 = ?", was), {})
-            parts = {"prompt": question.prompt, "schema": schema_json, "tools": tools_json}
-            other = [name for name, now in parts.items() if now != then.get(name, then.get(f"{name}_json"))]
-            return f"not the same {' and '.join(other)}: version {sha256[:12]}, it was {was[:12]}"
-        return _other_fact(json.loads(row["facts_json"]), json.loads(dumps(question.facts)))
+        if sha256 == was:
+            return _other_fact(json.loads(row["facts_json"]), json.loads(dumps(question.facts)))
+        then = next(self._named("SELECT * FROM prompts WHERE sha256 = ?", was), None)
+        if then is None or prompt_sha256(then["prompt"], then["schema_json"], then.get("tools_json")) != was:
+            return f"the words of its question, version {was[:12]}, are gone or were changed"
+        parts = {"prompt": question.prompt, "schema": schema_json, "tools": tools_json}
+        other = [name for name, now in parts.items() if now != then.get(name, then.get(f"{name}_json"))]
+        words = f"version {was[:12]}, now {sha256[:12]}"
+        self.notes[f"another {' and '.join(other)} of the {question.agent.value.lower()} then ({words})"] = None
+        return None
 
 
 def read_call(row: dict[str, Any]) -> Answer:
