@@ -40,7 +40,7 @@ from trader_cli.tools.models.shown import ShownModel
 from trader_cli.tools.models.table import dearest, default_model, remarks, spec_of
 from trader_cli.tools.rehearsal import rehearse
 from trader_cli.tools.stopfile import StopFile
-from trader_cli.tools.store import cannot_look, exists, loop_lock_path, make_folder
+from trader_cli.tools.store import cannot_look, errors, exists, loop_lock_path, make_folder
 
 RULES = RulesModel.name
 """The name of the offline model."""
@@ -125,11 +125,14 @@ def at_desk(settings: Settings, bench: Bench = Bench()) -> Iterator[Desk]:
 
 
 @contextmanager
-def open_reader(settings: Settings) -> Iterator[Ledger]:
-    """The ledger as it stands now, read-only. NotFoundError when there is none; creates nothing."""
+def open_reader(settings: Settings, steady: bool = True) -> Iterator[Ledger]:
+    """The ledger as it stands now, read-only. NotFoundError when there is none; creates nothing.
+
+    Not `steady`, each look sees what stands then: for what waits in between, which would hold back a writer's WAL.
+    """
     ledger = Ledger.open_reader(ledger_path(settings), wall_now)
     try:
-        with ledger.steady():
+        with ledger.steady() if steady else errors(ledger.path):
             yield ledger
     finally:
         ledger.close()
@@ -398,7 +401,8 @@ def _minds(settings: Settings, ledger: Ledger, ids: Ids, bench: Bench, stop: Ope
 def other_minds(settings: Settings, ledger: Ledger, name: str, max_cost: Decimal | None, signals: Signals) -> Minds:
     """The model of a name in the place of all three, for recorded questions: up to `max_cost` USD, booked nowhere.
 
-    The offline rules have the chance that this ledger's own had. Raises ConfigError without a key.
+    The day's budget binds it too, as far as the ledger has left any of it. The offline rules have the chance that this
+    ledger's own had. Raises ConfigError without a key.
     """
     if name == RULES:
         pinned = {key: value for key, value in ledger.identity().items() if key not in ("ledger_id", "began_at")}
@@ -408,7 +412,8 @@ def other_minds(settings: Settings, ledger: Ledger, name: str, max_cost: Decimal
         raise ConfigError("--model needs OPENAI_API_KEY, which is not set", f"Set it, or --model {RULES} (free).")
     known = Known(name, spec_of(name), tariff(settings, name))
     line = Line(server(settings), signals.wait, lambda: signals.name)
-    mind = OpenAIModel(lambda: known, line, Purse(Ledger.in_memory(wall_now), None, max_cost))
+    purse = Purse(Ledger.in_memory(wall_now), settings.model_budget_usd_per_day, max_cost, ledger.spent_on(wall_now()))
+    mind = OpenAIModel(lambda: known, line, purse)
     return Minds(mind, mind, mind, host=line.server.host, leave=line.close)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.desks import desk
 from tests.fakes import proposal_words, report, verdict_words
-from tests.ledgers import one, plain, rows
+from tests.ledgers import one, plain, rows, tampering
 from tests.phases.test_account import KEY, sighting
 from tests.test_hostile import EVIL, Say, say
 from tests.tools.test_migrations import with_steps
@@ -178,6 +178,28 @@ def test_words_of_a_stranger_are_shown_as_text(say: Say, tmp_path: Path) -> None
     text = say("why", "last").stdout
     assert "\x1b" not in text
     assert json.loads(say("why", "last", "--json").stdout)["proposal"]["payload"]["hypothesis"] == EVIL[:120]
+
+
+@pytest.mark.parametrize(
+    "forgery",
+    [
+        "UPDATE decisions SET payload_json = '{}'",
+        "UPDATE decisions SET payload_json = '[1]'",
+        "UPDATE decisions SET law_json = '{\"rules\":[7]}' WHERE agent = 'JUDGE'",
+        "UPDATE model_calls SET facts_json = '[]'",
+        "UPDATE observations SET features_json = '7'",
+        "UPDATE memory SET value_json = json_remove(value_json, '$.experiment.net')",
+        "UPDATE memory SET value_json = json_set(value_json, '$.after.n', 'many')",
+    ],
+)
+def test_a_row_that_cannot_be_read_is_the_ledgers_fault_and_not_a_bug(ledger: Path, say: Say, forgery: str) -> None:
+    number = one(ledger, SOLD)[1]
+    with tampering(ledger) as db:
+        db.execute(forgery)
+    said = say("why", str(number))
+    assert said.code == 6, said
+    assert "ledger verify" in said.stderr
+    assert said.stdout == ""
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +131,7 @@ def test_an_expensive_model_ends_at_the_ceiling_and_says_so(online: Say, server:
     assert "--max-cost is 0.08 USD" in found["ended_because"]
     assert 0 < found["compared"] < CYCLES
     reasons = {one["reason"]: one["count"] for one in found["not_asked"]}
-    assert reasons == {"the ceiling of --max-cost was reached": CYCLES - found["compared"]}
+    assert reasons == {"the ceiling was reached": CYCLES - found["compared"]}
     assert float(found["cost_usd"]) <= 0.08
     assert len(server.asked()) < questions()
 
@@ -140,6 +142,51 @@ def test_a_ceiling_below_one_answer_asks_nothing(online: Say, server: ResponsesS
     assert "Nothing was compared." in said.stderr
     assert "Not all was asked: --max-cost is 0 USD" in said.stderr
     assert server.requests == []
+
+
+def test_the_days_budget_binds_a_comparison_too(
+    online: Say, server: ResponsesServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODEL_BUDGET_USD_PER_DAY", "0.08")
+    said = online(*ALL, "gpt-5", "--max-cost", "2", "--json")
+    found = document(said)
+    assert (said.code, found["whole"]) == (0, False)
+    assert "MODEL_BUDGET_USD_PER_DAY is 0.08 USD" in found["ended_because"]
+    assert 0 < float(found["cost_usd"]) <= 0.08
+
+
+def test_what_the_ledger_spent_today_is_gone_from_a_comparisons_budget(
+    server: ResponsesServer, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**server.environment, "AGENTS": "openai", "MODEL_TIMEOUT_SECS": "5"}.items():
+        monkeypatch.setenv(name, value)
+    assert say("cycle").code == 0
+    ((spent,),) = rows(DB, "SELECT sum(cost_usd) FROM model_calls")
+    assert spent > 0
+    monkeypatch.setenv("MODEL_BUDGET_USD_PER_DAY", f"{spent:.9f}")
+    said = say(*PAID, "--json")
+    assert "MODEL_BUDGET_USD_PER_DAY is " in document(said)["ended_because"]
+    assert document(said)["cost_usd"] == "0"
+
+
+def test_a_writer_is_not_held_back_while_a_model_thinks(
+    server: ResponsesServer, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert say("loop", "--cycles", "3", "--speed", "fast", "-q").code == 0
+    held_back = []
+
+    def meanwhile(body: Any) -> Any:
+        with closing(sqlite3.connect(DB, isolation_level=None)) as db:
+            db.execute("CREATE TABLE x (a)")
+            db.execute("DROP TABLE x")
+            held_back.append(db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
+        return rs.plan()
+
+    server.script("plan", meanwhile, meanwhile)
+    for name, value in {**server.environment, "AGENTS": "auto", "MODEL_TIMEOUT_SECS": "5"}.items():
+        monkeypatch.setenv(name, value)
+    assert document(say(*PAID, "--json"))["compared"] == 3
+    assert held_back == [0, 0]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.desks import desk
+from tests.fakes import proposal_words
 from tests.ledgers import FIVE, STRATEGIES, grow, ledger_at, reading, rows, scripted_desk, sha256
 from tests.tools.test_migrations import with_steps
 from trader_cli.core.agreement import summed
@@ -18,6 +20,10 @@ from trader_cli.core.moments import parse_iso
 from trader_cli.phases.compare import compare
 from trader_cli.phases.desk import Minds
 from trader_cli.phases.flatten import flatten
+from trader_cli.phases.judge import judge
+from trader_cli.phases.plan import plan as planning
+from trader_cli.phases.propose import propose
+from trader_cli.phases.snapshot import snapshot
 from trader_cli.schemas.comparison import Asking, Compared, Comparison, Cut
 from trader_cli.schemas.question import OK, Agent, Answer, Question
 from trader_cli.schemas.tool import ToolCall
@@ -173,6 +179,24 @@ def test_the_recorded_law_binds_another_minds_order(words: Words, tmp_path: Path
     grow(path, 5, min_confidence=Decimal("0.25"))
     assert compared(path, {Agent.TRADER: says("BUY")})[1].orders[1] > 0
     assert compared(path, {Agent.TRADER: words})[1].orders[1] == 0
+
+
+@pytest.mark.parametrize("refused", ["a stop", "its own confidence"])
+def test_what_the_recorded_law_refused_anybody_is_refused_another_mind_too(refused: str, tmp_path: Path) -> None:
+    """Between the trader and its judge somebody stopped trading; or the law disliked that proposal alone."""
+    path = tmp_path / "agent.db"
+    with desk(path) as scene:
+        scene.script(proposal_words(confidence=0.1) if refused == "its own confidence" else None)
+        planned = planning(scene.desk, scene.desk.new_trace())
+        proposed = propose(scene.desk, planned)
+        if refused == "a stop":
+            scene.stop.halt("wait")
+        assert judge(scene.desk, planned, proposed).payload.decision == "REJECT"
+        snapshot(scene.desk)
+    (cycle,), _ = compared(path, {Agent.TRADER: says("BUY", "0.001")})
+    assert cycle.asked == (Agent.PLANNER, Agent.TRADER)
+    assert cycle.other
+    assert cycle.other.ordered == (0 if refused == "a stop" else Decimal("0.001"))
 
 
 def test_a_judge_can_keep_a_buy_back_but_not_a_sell(path: Path) -> None:

@@ -48,7 +48,7 @@ def run_comparison(
     if not free and most is None:
         raise UsageError("--model needs --max-cost", f"Say what it may cost: --model {name} --max-cost 0.50")
     stop, wanted = signals(g), list(traces)
-    with open_reader(settings) as ledger:
+    with open_reader(settings, steady=False) as ledger:
         check_schema(ledger)
         load = load_of(ledger, wanted)
         if not load.questions:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated
 
 import typer
 
 from trader_cli.commands.options import Globals, command
-from trader_cli.core.calibration import Calibration, calibration
-from trader_cli.core.errors import LedgerError, UsageError
+from trader_cli.core.calibration import calibration
+from trader_cli.core.errors import UsageError
 from trader_cli.core.experiments import whole_lots
 from trader_cli.tools import lessons
 from trader_cli.tools.memory import all_learnt, experiment_document, still_held
 from trader_cli.tools.reasons import mark
+from trader_cli.tools.rows import readable
 from trader_cli.views.memory import POLICIES, REGIMES, belief_rows, memory_document, memory_notes
 from trader_cli.wiring import open_reader
 
@@ -39,18 +39,12 @@ def show(g: Globals, policy: Policy = None) -> None:
         at, price = lessons.now_of(ledger), mark(ledger)
     stated = ((one.confidence, one.won) for one in lots if one.confidence is not None)
     outcomes = [experiment_document(one) for one in lots]
-    document = memory_document((policy, at), found, outcomes, (held, price), _calibration(stated))
+    with readable("the confidence in memory"):
+        scored = calibration(stated)
+    document = memory_document((policy, at), found, outcomes, (held, price), scored)
     if g.json:
         g.out.record(document)
         return
     g.out.table(REGIMES if policy else POLICIES, belief_rows(document), schema="trader.memory/1", key="policies")
     if g.out.is_terminal:
         g.out.lines(*memory_notes(document))
-
-
-def _calibration(stated: Iterable[tuple[float, bool]]) -> Calibration:
-    """How confidence stood up; one that is no share is the ledger's fault."""
-    try:
-        return calibration(stated)
-    except (TypeError, ValueError) as error:
-        raise LedgerError(f"memory cannot be read: {error}", "Look: trader ledger verify") from error

@@ -14,6 +14,7 @@ from trader_cli.tools import reasons
 from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.memory import learnt_document
 from trader_cli.tools.reasons import Subject
+from trader_cli.tools.rows import readable
 from trader_cli.views.reasons import order_document, why_document
 from trader_cli.views.trace import trace_document
 from trader_cli.views.why import why_lines
@@ -38,8 +39,11 @@ def why(g: Globals, subject: Word) -> None:
     Example: trader why last
     """
     with open_reader(g.settings()) as ledger:
-        document = _read(ledger, reasons.subject(ledger, subject))
-    g.out.record(document, why_lines(document, g.out.width or 100))
+        asked = reasons.subject(ledger, subject)
+        with readable("what it stands on"):
+            document = _read(ledger, asked)
+            lines = why_lines(document, g.out.width or 100)
+    g.out.record(document, lines)
 
 
 def _read(ledger: Ledger, asked: Subject) -> dict[str, Any]:

@@ -221,12 +221,26 @@ def _allowed(was: Recorded, heard: _Heard, said: Proposal) -> Decimal:
         return ZERO
     allowed = min(said.qty, dec(facts["room"]["max_buy"]))
     asked = heard.asked.get(Agent.JUDGE)
+    if asked is None and _refused_any(was):
+        return ZERO
     if asked is None or asked.facts["proposal"]["action"] != "BUY":  # its judge was asked about no BUY
         return allowed
     left = _left(asked.facts["law"], heard.records[Agent.JUDGE])
     word: Verdict | None = heard.records[Agent.JUDGE]
     lowered = left <= ZERO or (word is not None and word.revised_qty is not None)
     return min(allowed, left) if lowered else allowed
+
+
+_OF_A_PROPOSAL = frozenset(("action", "policy", "confidence", "step", "max_qty", "minimum"))
+"""Rules that refuse what was proposed, and not what could be."""
+
+
+def _refused_any(was: Recorded) -> bool:
+    """Whether the recorded law refused a BUY for what any other would have been refused for as well."""
+    law = was.verdict.review if was.verdict else None
+    if was.proposal is None or was.proposal.payload.action != "BUY" or law is None:
+        return False
+    return any(one.after <= ZERO and one.name not in _OF_A_PROPOSAL for one in law.rulings)
 
 
 def _left(law: Facts, word: Verdict | None) -> Decimal:

@@ -14,7 +14,7 @@ ZERO = Decimal(0)
 class Cut(StrEnum):
     """Why no more was asked."""
 
-    CEILING = "the ceiling of --max-cost was reached"
+    CEILING = "the ceiling was reached"
     SIGNAL = "it was interrupted"
     UNREACHED = "the model could not be reached"
     MISCONFIGURED = "the model cannot be asked with these settings"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from trader_cli.core.errors import LedgerError
 from trader_cli.core.moments import Moment, parse_iso
 from trader_cli.core.posteriors import decayed, interval, p_positive, pooled, posterior
 from trader_cli.core.regimes import FIT_BP, Regime
@@ -14,15 +13,13 @@ from trader_cli.schemas.memory import Evidence, Experiment
 from trader_cli.schemas.policy import BY_ID
 from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.memory import evidence_at, half_life, key_of
-from trader_cli.tools.rows import UNREADABLE
+from trader_cli.tools.rows import readable
 
 PLANS = 1_000
 """So many of the newest plans tell how often a policy is picked."""
 
 BUYERS = tuple(FIT_BP[Regime.UNDEFINED])
 """The policies that buy."""
-
-_LOOK = "Look: trader ledger verify"
 
 
 def now_of(ledger: Ledger) -> Moment:
@@ -40,12 +37,10 @@ def picks(ledger: Ledger) -> tuple[int, dict[str, int]]:
     rows = ledger.db.execute(
         "SELECT payload_json FROM decisions WHERE agent = 'PLANNER' ORDER BY id DESC LIMIT ?", (PLANS,)
     ).fetchall()
-    try:
+    with readable("a plan"):
         for (payload,) in rows:
             for name in {one["policy_id"] for one in json.loads(payload)["strategies"]}:
                 counts[name] = counts.get(name, 0) + 1
-    except UNREADABLE as error:
-        raise LedgerError(f"a plan cannot be read: {error!r}", _LOOK) from error
     return len(rows), counts
 
 

@@ -11,11 +11,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from trader_cli.core.decimals import ZERO, add, dec, sub, text
-from trader_cli.core.errors import LedgerError
 from trader_cli.core.experiments import Piece, real, return_bp
 from trader_cli.core.moments import Moment, iso, parse_iso, read_span
 from trader_cli.core.posteriors import ELSEWHERE, HALF_LIFE_BARS, added, decayed, pooled, posterior
@@ -25,7 +23,7 @@ from trader_cli.schemas.lot import Lot
 from trader_cli.schemas.memory import Evidence, Experiment, Held, Learnt, Posterior, Purchase, Standing
 from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.outcomes import NOBODY, Fold, decided
-from trader_cli.tools.rows import UNREADABLE, dumps
+from trader_cli.tools.rows import dumps, readable
 from trader_cli.tools.store import Transaction
 
 UNOWNED = "unowned"
@@ -82,18 +80,9 @@ def _evidence(ledger: Ledger, at: Moment | None) -> dict[str, Evidence]:
         f"(SELECT (SELECT m.id FROM memory AS m WHERE m.key = k.key {until} ORDER BY m.id DESC LIMIT 1) FROM k)",
         (*_KEYS, *(() if at is None else (iso(at),))),
     )
-    with _readable():
+    with readable("memory"):
         read = ((key, read_evidence(json.loads(value)["after"])) for key, value in rows)
         return {key: evidence for key, evidence in read if evidence is not None}
-
-
-@contextmanager
-def _readable() -> Iterator[None]:
-    """Say of a row that is none of ours that memory cannot be read."""
-    try:
-        yield
-    except UNREADABLE as error:
-        raise LedgerError(f"memory cannot be read: {error!r}", "Look: trader ledger verify") from error
 
 
 def learnt_of(ledger: Ledger, client_order_id: str) -> tuple[Learnt, ...]:
@@ -103,14 +92,14 @@ def learnt_of(ledger: Ledger, client_order_id: str) -> tuple[Learnt, ...]:
         "OR json_extract(value_json, '$.experiment.closed_by') = ? ORDER BY id",
         (client_order_id, client_order_id),
     )
-    with _readable():
+    with readable("memory"):
         return tuple(read_learnt(*row) for row in rows)
 
 
 def all_learnt(ledger: Ledger, policy_id: str | None = None) -> list[Learnt]:
     """Every outcome, or those of one policy, in the order they were learnt. Raises LedgerError."""
     rows = ledger.db.execute(f"{_ROWS} WHERE ? IS NULL OR key LIKE ? || '/%' ORDER BY id", (policy_id, policy_id))
-    with _readable():
+    with readable("memory"):
         return [read_learnt(*row) for row in rows]
 
 
@@ -122,7 +111,7 @@ def _last_learnt(ledger: Ledger) -> tuple[int, Standing | None]:
     ).fetchone()
     if row is None:
         return 0, None
-    with _readable():
+    with readable("memory"):
         learnt = read_learnt(0, row[0])
     sale = ledger.db.execute(
         "SELECT link FROM trades WHERE idempotency_key = ?", (learnt.experiment.closed_by,)

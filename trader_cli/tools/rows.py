@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from trader_cli.core import accounting
 from trader_cli.core.audit import text_sha256
 from trader_cli.core.decimals import add, dec, text
+from trader_cli.core.errors import LedgerError
 from trader_cli.core.moments import Moment, iso, parse_iso
 from trader_cli.schemas.book import Book, Snapshot
 from trader_cli.schemas.decision import Decision, Review, Ruling
@@ -79,6 +81,17 @@ _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=F
 
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What reading a damaged or forged row raises."""
+
+
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Say of rows that are none of ours that `what` cannot be read: the ledger's fault, and no bug."""
+    try:
+        yield
+    except UNREADABLE as error:
+        raise LedgerError(
+            f"{what} cannot be read: {type(error).__name__}: {error}", "Look: trader ledger verify"
+        ) from error
 
 
 def dumps(document: Any) -> str:

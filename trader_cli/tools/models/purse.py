@@ -38,8 +38,12 @@ class OverBudgetError(Exception):
 class Purse:
     """The budgets there are: of a UTC day on the wall, of this run. Both count what may have been billed."""
 
-    def __init__(self, ledger: Ledger, per_day: Decimal | None, per_run: Decimal | None = None) -> None:
+    def __init__(
+        self, ledger: Ledger, per_day: Decimal | None, per_run: Decimal | None = None, elsewhere: Decimal = ZERO
+    ) -> None:
+        """`elsewhere`: what the day's budget has lost to another ledger."""
         self._ledger = ledger
+        self._elsewhere = elsewhere
         self._per_day = per_day
         self._per_run = per_run
         self._run = ZERO
@@ -49,7 +53,7 @@ class Purse:
         amount = ZERO
         if tariff.price is not None:
             amount = worst_case(tariff.price, most_input_tokens(body_bytes), question.max_output_tokens)
-        today = self._ledger.spent_on(self._ledger.wall())
+        today = add(self._elsewhere, self._ledger.spent_on(self._ledger.wall()))
         for spent, limit, name in (
             (today, self._per_day, "MODEL_BUDGET_USD_PER_DAY"),
             (self._run, self._per_run, "--max-cost"),
