@@ -34,9 +34,10 @@ run: .venv/.stamp ## trade a short paper session: no network, no key, a new demo
 	@echo '  trader status              where it stands'
 	@echo '  trader plan --dry-run      what it would plan now; writes nothing'
 
+# A worker more than there are cores: a third of the tests waits for processes, servers and time-outs.
 test: check ## check, then all tests but the long ones, with coverage
 	@$(SEALED) $(BIN)/coverage erase
-	@$(SEALED) $(BIN)/coverage run -m pytest -n auto
+	@$(SEALED) $(BIN)/coverage run -m pytest -n "$$($(BIN)/python -c 'import os; print(1 + (os.cpu_count() or 1))')" --dist worksteal
 	@$(SEALED) $(BIN)/coverage combine -q
 	@$(SEALED) $(BIN)/coverage report
 

@@ -6,6 +6,8 @@ import pytest
 
 from tests.planted.bandit import PARTS, Part, bandit
 
+pytestmark = pytest.mark.untraced
+
 HALF = PARTS // 2
 
 

@@ -183,16 +183,11 @@ class Zygote:
 
 
 @functools.cache
-def _zygote(coverage: frozenset[tuple[str, str]]) -> Zygote:
-    env = {**SEALED, **dict(coverage), "PATH": os.environ["PATH"], "LANG": "C.UTF-8", "PYTHONPATH": str(ROOT)}
+def _zygote() -> Zygote:
+    env = {**SEALED, "PATH": os.environ["PATH"], "LANG": "C.UTF-8", "PYTHONPATH": str(ROOT)}
     made = Zygote(env)
     atexit.register(made.close)
     return made
-
-
-def unmeasured(env: Mapping[str, str]) -> dict[str, str]:
-    """An environment in which coverage does not trace, which makes a process three times as slow."""
-    return {name: value for name, value in env.items() if not name.startswith("COVERAGE_")}
 
 
 class Forks:
@@ -217,8 +212,7 @@ class Forks:
         return self._start(words, env=env, stdin=stdin)
 
     def _start(self, *commands: tuple[str, ...], env: Mapping[str, str] | None = None, stdin: str = "") -> Child:
-        coverage = frozenset(self.env.items() - unmeasured(self.env).items())
-        child = _zygote(coverage).start(commands, {**self.env, **(env or {})}, self.folder, stdin)
+        child = _zygote().start(commands, {**self.env, **(env or {})}, self.folder, stdin)
         self._children.append(child)
         return child
 
@@ -235,14 +229,7 @@ class Forks:
 
 @pytest.fixture
 def quick(clean_env: dict[str, str], tmp_path: Path) -> Iterator[Forks]:
-    """`trader` processes in the test's folder, without the cost of a start. Coverage does not see them."""
-    with Forks(unmeasured(clean_env), tmp_path) as forks:
-        yield forks
-
-
-@pytest.fixture
-def measured(clean_env: dict[str, str], tmp_path: Path) -> Iterator[Forks]:
-    """The same, seen by coverage: for tests that go through many commands once."""
+    """`trader` processes in the test's folder, without the cost of a start."""
     with Forks(clean_env, tmp_path) as forks:
         yield forks
 

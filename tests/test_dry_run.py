@@ -13,7 +13,6 @@ from tests import test_crash
 from tests.test_crash import KILLED, Forks, copy_of, one, rows
 
 quick = test_crash.quick
-measured = test_crash.measured
 
 LEDGER = Path("data/agent.db")
 
@@ -48,19 +47,19 @@ def photograph(folder: Path) -> dict[str, str]:
     return {name: digest for name, digest in found.items() if not name.endswith((".lock", "-shm"))}
 
 
-def test_a_dry_run_over_a_ledger_changes_no_byte(measured: Forks) -> None:
-    assert measured("cycle").code == 0
+def test_a_dry_run_over_a_ledger_changes_no_byte(quick: Forks) -> None:
+    assert quick("cycle").code == 0
     for words in WRITING:
-        before, lines = photograph(measured.folder), one_of_each(LEDGER)
-        done = measured(*words, "--dry-run")
+        before, lines = photograph(quick.folder), one_of_each(LEDGER)
+        done = quick(*words, "--dry-run")
         assert done.code == 0, (words, done.stderr)
         assert done.stdout, words
         assert done.stderr.endswith("Dry run: nothing was written.\n"), words
-        assert photograph(measured.folder) == before, words
+        assert photograph(quick.folder) == before, words
         assert one_of_each(LEDGER) == lines, words
         if words[0] in ("plan", "propose", "judge"):  # the next step needs its parent
-            assert measured(*words).code == 0
-    assert measured("ledger", "verify").code == 0
+            assert quick(*words).code == 0
+    assert quick("ledger", "verify").code == 0
 
 
 @pytest.mark.parametrize("words", WRITING, ids=" ".join)

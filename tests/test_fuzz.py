@@ -32,6 +32,8 @@ from trader_cli.main import COMMANDS, run
 from trader_cli.phases.cycle import cycle
 from trader_cli.schemas.question import Agent
 
+pytestmark = pytest.mark.untraced
+
 DOCUMENTED = set(ExitCode) - {ExitCode.FAILURE}
 READ: dict[Agent, Callable[[Any], Any]] = {
     Agent.PLANNER: planner.read,

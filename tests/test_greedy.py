@@ -30,6 +30,8 @@ from trader_cli.schemas.trader import Proposal
 from trader_cli.tools.accounts import changed
 from trader_cli.wiring import Bench, open_desk
 
+pytestmark = pytest.mark.untraced
+
 D = Decimal
 HOUR = 3_600_000
 MOST = "999999999999"

@@ -515,8 +515,7 @@ def run_limited(env: Mapping[str, str], folder: Path, most_bytes: int, *words: s
 def test_a_file_that_may_not_grow_ends_with_6_and_the_ledger_stands(
     room: int, ledger: Path, clean_env: dict[str, str], say: Say
 ) -> None:
-    env = {name: value for name, value in clean_env.items() if not name.startswith("COVERAGE_")}
-    said = run_limited(env, ledger.parents[1], room, "loop", "--cycles", "60", "--speed", "fast", "--json")
+    said = run_limited(clean_env, ledger.parents[1], room, "loop", "--cycles", "60", "--speed", "fast", "--json")
     assert (said.code, "Traceback" in said.stderr) == (6, False), said.stderr
     assert json.loads(said.stderr.splitlines()[-1])["error"]["name"] == "LEDGER"
     assert say("recover").code == 0
@@ -725,7 +724,7 @@ def seen(env: Mapping[str, str], folder: Path, columns: int, *words: str) -> tup
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     left_out = ("COLUMNS", "_TYPER_FORCE_DISABLE_TERMINAL")
-    env = {name: value for name, value in env.items() if name not in left_out and not name.startswith("COVERAGE_")}
+    env = {name: value for name, value in env.items() if name not in left_out}
     child = subprocess.Popen(
         [sys.executable, "-m", "trader_cli.main", *words],
         env={"TERM": "xterm-256color", **env},
@@ -789,8 +788,7 @@ def test_odd_streams_and_environments_crash_nothing(
 ) -> None:
     if shutil.which("bash") is None:
         pytest.skip("no bash here")
-    env = {name: value for name, value in clean_env.items() if not name.startswith("COVERAGE_")}
-    env["TRADER"] = f"{sys.executable} -m trader_cli.main"
+    env = {**clean_env, "TRADER": f"{sys.executable} -m trader_cli.main"}
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", line],
         env=env,

@@ -38,6 +38,8 @@ from trader_cli.tools.markets.simulated import SimulatedMarket
 from trader_cli.tools.memory import all_learnt, read_posteriors
 from trader_cli.tools.rehearsal import rehearse
 
+pytestmark = pytest.mark.untraced
+
 CYCLES = 60
 TICK = Decimal("0.01")
 

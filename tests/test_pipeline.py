@@ -26,13 +26,11 @@ from tests.test_crash import (
     holding,
     one,
     rows,
-    unmeasured,
     until,
 )
 from trader_cli.tools import migrations
 
 quick = test_crash.quick
-measured = test_crash.measured
 
 LEDGER = Path("data/agent.db")
 
@@ -46,7 +44,7 @@ def shell(script: str, env: dict[str, str]) -> Result:
     """A script in which `trader` is our command."""
     done = subprocess.run(
         ["bash", "-c", SHELL + script],
-        env=unmeasured(env), capture_output=True, encoding="utf-8", timeout=100, check=False,
+        env=env, capture_output=True, encoding="utf-8", timeout=100, check=False,
     )  # fmt: skip
     return Result(done.returncode, done.stdout, done.stderr)
 
@@ -202,15 +200,15 @@ def test_a_writer_who_does_not_get_the_lock_says_who_has_it(quick: Forks) -> Non
 # ---------------------------------------------------------------- one by one
 
 
-def test_each_step_alone_finds_its_newest_unused_parent(measured: Forks) -> None:
+def test_each_step_alone_finds_its_newest_unused_parent(quick: Forks) -> None:
     for expected in (1, 4):
-        made = [document(measured(step, "--json")) for step in ("plan", "propose", "judge")]
+        made = [document(quick(step, "--json")) for step in ("plan", "propose", "judge")]
         assert [one_made["id"] for one_made in made] == [expected, expected + 1, expected + 2]
         assert len({one_made["trace_id"] for one_made in made}) == 1
-        done = document(measured("execute", "--json"))
+        done = document(quick("execute", "--json"))
         assert (done["verdict_id"], done["already"]) == (expected + 2, False)
-        assert document(measured("snapshot", "--json"))["trace_id"] == made[0]["trace_id"]
-    assert_books_in_order(measured, LEDGER)
+        assert document(quick("snapshot", "--json"))["trace_id"] == made[0]["trace_id"]
+    assert_books_in_order(quick, LEDGER)
 
 
 def test_the_steps_by_hand_decide_as_a_cycle_does(quick: Forks) -> None:
@@ -264,7 +262,7 @@ def judged(quick: Forks) -> dict[str, Any]:
     return dict(zip(("plan", "propose", "judge"), map(json.loads, printed), strict=True))
 
 
-def test_names_that_name_nothing_are_told_apart(judged: dict[str, Any], measured: Forks) -> None:
+def test_names_that_name_nothing_are_told_apart(judged: dict[str, Any], quick: Forks) -> None:
     trace = judged["plan"]["trace_id"]
     before = counts(LEDGER)
     for words, code, said in (
@@ -282,7 +280,7 @@ def test_names_that_name_nothing_are_told_apart(judged: dict[str, Any], measured
         (("execute", "--verdict"), 2, "requires an argument"),
         (("execute", "3"), 2, "unexpected extra argument"),
     ):
-        found = measured(*words)
+        found = quick(*words)
         assert (found.code, found.stdout) == (code, ""), words
         assert said in found.stderr, words
         assert "Fix:" in found.stderr or code == 8, words
@@ -338,12 +336,10 @@ SAID_TO_EXECUTE = {
 }
 
 
-def test_whatever_comes_on_stdin_is_a_verdict_of_this_ledger_or_refused(
-    judged: dict[str, Any], measured: Forks
-) -> None:
+def test_whatever_comes_on_stdin_is_a_verdict_of_this_ledger_or_refused(judged: dict[str, Any], quick: Forks) -> None:
     before = counts(LEDGER)
     for name, (words, code, said) in SAID_TO_EXECUTE.items():
-        found = measured("execute", "--verdict", "-", stdin=words)
+        found = quick("execute", "--verdict", "-", stdin=words)
         assert (found.code, found.stdout) == (code, ""), (name, found)
         assert said in found.stderr, name
     assert counts(LEDGER) == before
@@ -410,18 +406,18 @@ def test_a_command_that_needs_a_ledger_creates_none(words: tuple[str, ...], quic
     assert list(quick.folder.iterdir()) == []
 
 
-def test_an_empty_ledger_is_shown_as_one(measured: Forks) -> None:
-    assert measured("cycle", env={"TRADER_FAILPOINT": "commit-after:1"}).code == KILLED
+def test_an_empty_ledger_is_shown_as_one(quick: Forks) -> None:
+    assert quick("cycle", env={"TRADER_FAILPOINT": "commit-after:1"}).code == KILLED
     assert counts(LEDGER)["decisions"] == 0
-    shown = measured("ledger", "show")
+    shown = quick("ledger", "show")
     assert shown.code == 0
     assert shown.stdout.count("\n") == 1, "the names of the columns"
     assert "No cycles yet" in shown.stderr
-    assert document(measured("ledger", "show", "--json")) == {"schema": "trader.cycles/1", "cycles": []}
-    assert document(measured("status", "--json"))["cycles"] == 0
-    assert "No cycles yet" in measured("status").stdout
-    assert document(measured("ledger", "verify", "--json"))["ok"]
-    none = measured("ledger", "trace", "last")
+    assert document(quick("ledger", "show", "--json")) == {"schema": "trader.cycles/1", "cycles": []}
+    assert document(quick("status", "--json"))["cycles"] == 0
+    assert "No cycles yet" in quick("status").stdout
+    assert document(quick("ledger", "verify", "--json"))["ok"]
+    none = quick("ledger", "trace", "last")
     assert none.code == 8
     assert "no cycles yet" in none.stderr
 
@@ -447,7 +443,7 @@ def numbers(found: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]
         yield path
 
 
-def test_the_json_of_every_command_has_a_schema_and_money_as_strings(measured: Forks) -> None:
+def test_the_json_of_every_command_has_a_schema_and_money_as_strings(quick: Forks) -> None:
     for words in (
         ("plan", "--dry-run"), ("plan",), ("propose", "--dry-run"), ("propose",), ("judge", "--dry-run"), ("judge",),
         ("execute", "--dry-run"), ("execute",), ("snapshot",), ("recover",), ("cycle",), ("status",),
@@ -456,7 +452,7 @@ def test_the_json_of_every_command_has_a_schema_and_money_as_strings(measured: F
         ("config", "show"), ("config", "check"), ("config", "example"), ("--version",),
         ("init", "--env-file", "my.env"),
     ):  # fmt: skip
-        done = measured(*words, "--json")
+        done = quick(*words, "--json")
         assert done.code == 0, (words, done.stderr)
         lines = done.stdout.splitlines()
         assert len(lines) == (2 if words[0] == "loop" else 1), words
@@ -472,18 +468,18 @@ def test_the_json_of_every_command_has_a_schema_and_money_as_strings(measured: F
 # ---------------------------------------------------------------- cron
 
 
-def test_a_cycle_that_is_not_due_does_nothing_and_says_nothing(measured: Forks) -> None:
-    assert measured("cycle", "--if-due").code == 0, "without a ledger it is due"
+def test_a_cycle_that_is_not_due_does_nothing_and_says_nothing(quick: Forks) -> None:
+    assert quick("cycle", "--if-due").code == 0, "without a ledger it is due"
     before = {path.name: path.read_bytes() for path in LEDGER.parent.iterdir() if path.name.startswith("agent.db")}
-    assert measured("cycle", "--if-due") == Result(0, "", "")
-    assert measured("cycle", "--if-due", "--json") == Result(0, "", "")
+    assert quick("cycle", "--if-due") == Result(0, "", "")
+    assert quick("cycle", "--if-due", "--json") == Result(0, "", "")
     after = {path.name: path.read_bytes() for path in LEDGER.parent.iterdir() if path.name in before}
     assert after == before
-    said = measured("cycle", "--if-due", "-v")
+    said = quick("cycle", "--if-due", "-v")
     assert (said.code, said.stdout) == (0, "")
     assert "Not due until " in said.stderr
     assert one(LEDGER, "SELECT count(*) FROM decisions WHERE agent = 'PLANNER'") == 1
-    assert measured("cycle").code == 0, "and without --if-due it runs at any time"
+    assert quick("cycle").code == 0, "and without --if-due it runs at any time"
 
 
 def test_settings_that_are_wrong_are_told_even_when_nothing_is_due(quick: Forks) -> None:

@@ -23,7 +23,6 @@ from tests.test_crash import (
     assert_it_goes_on,
     holding,
     one,
-    unmeasured,
     until,
 )
 
@@ -71,7 +70,7 @@ def test_a_signal_wakes_and_ends_a_loop_that_sleeps_for_an_hour(
     number: signal.Signals, clean_env: dict[str, str], quick: Forks
 ) -> None:
     quick.env |= HOURLY
-    with running({**unmeasured(clean_env), **HOURLY}, "loop") as loop:
+    with running({**clean_env, **HOURLY}, "loop") as loop:
         assert loop.stdout
         assert "\t" in loop.stdout.readline(), "its first cycle is done"
         assert one(LEDGER, "SELECT json_extract(payload_json, '$.next_wakeup_secs') FROM decisions LIMIT 1") == 3600

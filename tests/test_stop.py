@@ -14,7 +14,6 @@ from tests.conftest import Result
 from tests.test_crash import Child, Forks, assert_books_in_order, one, rows, until
 
 quick = test_crash.quick
-measured = test_crash.measured
 before_a_sale = test_crash.before_a_sale
 
 LEDGER = Path("data/agent.db")
@@ -100,23 +99,23 @@ def test_a_stop_beside_a_sleeping_loop_is_recorded_at_once_and_lets_it_sleep(qui
 # ---------------------------------------------------------------- what it does to each command
 
 
-def test_while_stopped_a_cycle_observes_and_an_execution_is_refused(measured: Forks) -> None:
-    measured.after("plan", "propose", "judge")
-    assert document(measured("stop", "--reason", "enough", "--json"))["recorded"]
-    refused = measured("execute")
+def test_while_stopped_a_cycle_observes_and_an_execution_is_refused(quick: Forks) -> None:
+    quick.after("plan", "propose", "judge")
+    assert document(quick("stop", "--reason", "enough", "--json"))["recorded"]
+    refused = quick("execute")
     assert (refused.code, refused.stdout) == (4, "")
     assert "trading is stopped: enough" in refused.stderr
     assert "trader resume --reason" in refused.stderr
-    assert measured("execute", "--dry-run").code == 4
+    assert quick("execute", "--dry-run").code == 4
     assert one(LEDGER, "SELECT count(*) FROM orders") == 0
-    observed = document(measured("cycle", "--json"))
+    observed = document(quick("cycle", "--json"))
     assert observed["plan"]["plan"]["mode"] == "OBSERVE"
     assert observed["snapshot"] is not None
     assert_nothing_was_done_since_the_stop("enough")
-    assert document(measured("status", "--json"))["state"] == "HALT"
-    assert measured("status").stdout.startswith("HALT: enough")
-    assert [measured(step).code for step in ("plan", "propose", "judge", "execute", "snapshot")] == [0, 0, 0, 4, 0]
-    assert_books_in_order(measured, LEDGER)
+    assert document(quick("status", "--json"))["state"] == "HALT"
+    assert quick("status").stdout.startswith("HALT: enough")
+    assert [quick(step).code for step in ("plan", "propose", "judge", "execute", "snapshot")] == [0, 0, 0, 4, 0]
+    assert_books_in_order(quick, LEDGER)
 
 
 def test_an_approved_verdict_waits_for_the_end_of_a_stop(quick: Forks) -> None:
@@ -134,14 +133,14 @@ def test_what_was_executed_before_a_stop_is_still_told(quick: Forks) -> None:
     assert document(quick("execute", "--json"))["already"]
 
 
-def test_a_stop_needs_no_ledger(measured: Forks) -> None:
-    stopped = document(measured("stop", "--reason", "before it began", "--json"))
+def test_a_stop_needs_no_ledger(quick: Forks) -> None:
+    stopped = document(quick("stop", "--reason", "before it began", "--json"))
     assert (stopped["recorded"], Path(stopped["file"])) == (False, STOP)
     assert not LEDGER.exists()
-    assert measured("cycle").code == 0
+    assert quick("cycle").code == 0
     assert_nothing_was_done_since_the_stop("before it began")
-    assert measured("resume", "--reason", "now").code == 0
-    assert document(measured("cycle", "--json"))["plan"]["plan"]["mode"] == "TRADE"
+    assert quick("resume", "--reason", "now").code == 0
+    assert document(quick("cycle", "--json"))["plan"]["plan"]["mode"] == "TRADE"
 
 
 def test_a_stop_works_with_other_settings_than_the_loops(quick: Forks) -> None:
@@ -192,21 +191,21 @@ def test_the_ledger_remembers_a_stop_whose_file_was_taken_away(quick: Forks) -> 
     assert_nothing_was_done_since_the_stop("STOP file present")
 
 
-def test_resume_wants_a_reason_and_records_it(measured: Forks) -> None:
-    assert measured("cycle").code == 0
-    assert measured("stop", "--reason", "enough").code == 0
+def test_resume_wants_a_reason_and_records_it(quick: Forks) -> None:
+    assert quick("cycle").code == 0
+    assert quick("stop", "--reason", "enough").code == 0
     for words in ((), ("--reason",), ("--reason", ""), ("--reason", " ")):
-        refused = measured("resume", *words)
+        refused = quick("resume", *words)
         assert (refused.code, refused.stdout) == (2, ""), words
         assert "--reason" in refused.stderr
     assert STOP.exists()
     assert rows(LEDGER, STATES) == [("HALT", "enough")]
-    resumed = document(measured("resume", "--reason", "looked into it", "--json"))
+    resumed = document(quick("resume", "--reason", "looked into it", "--json"))
     assert (resumed["was"], resumed["cause"]) == ("HALT", "enough")
     assert not STOP.exists()
     assert rows(LEDGER, STATES) == [("HALT", "enough"), ("RUN", "looked into it")]
-    assert document(measured("cycle", "--json"))["plan"]["plan"]["mode"] == "TRADE"
-    assert_books_in_order(measured, LEDGER)
+    assert document(quick("cycle", "--json"))["plan"]["plan"]["mode"] == "TRADE"
+    assert_books_in_order(quick, LEDGER)
 
 
 def test_resume_without_a_stop_changes_nothing(quick: Forks) -> None:

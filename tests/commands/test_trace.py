@@ -157,9 +157,10 @@ def test_a_folder_that_cannot_be_is_refused(name: str, ledger: Path, say: Say) -
 def test_a_disk_that_is_full_ends_with_6_and_leaves_no_half_file(
     ledger: Path, clean_env: dict[str, str], tmp_path: Path
 ) -> None:
-    env = {name: value for name, value in clean_env.items() if not name.startswith("COVERAGE_")}
     (trace_id,) = one(ledger, TRADED)
-    said = run_limited(env, tmp_path, 33_000, "ledger", "trace", trace_id, "--out", "seen")  # SQLite's own needs 32 KiB
+    said = run_limited(
+        clean_env, tmp_path, 33_000, "ledger", "trace", trace_id, "--out", "seen"
+    )  # SQLite's own needs 32 KiB
     refused(said, 6, 'cannot write "seen/trace.json": File too large', "Free or unlock the disk")
     assert list((tmp_path / "seen").iterdir()) == []
 

@@ -26,6 +26,8 @@ from trader_cli.core.posteriors import (
 from trader_cli.core.student import cdf
 from trader_cli.schemas.memory import Evidence
 
+pytestmark = pytest.mark.untraced
+
 HOUR = 3_600_000
 values = st.lists(st.integers(-500, 500), min_size=1, max_size=30)
 weighted = st.lists(st.tuples(st.integers(-500, 500), st.integers(2, 100)), min_size=1, max_size=20)

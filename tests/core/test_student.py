@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from trader_cli.core.student import cdf, incomplete_beta, quantile
 
+pytestmark = pytest.mark.untraced
+
 TABLE = (
     (0.90, 1, 3.078), (0.95, 1, 6.314), (0.975, 1, 12.706), (0.99, 1, 31.821), (0.995, 1, 63.657),
     (0.90, 2, 1.886), (0.95, 2, 2.920), (0.975, 2, 4.303), (0.99, 2, 6.965), (0.995, 2, 9.925),

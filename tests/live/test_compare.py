@@ -18,7 +18,6 @@ from tests.conftest import Result
 from tests.ledgers import rows, sha256, tampering
 from tests.live.test_processes import asked
 from tests.responses_server import ResponsesServer
-from tests.test_crash import unmeasured
 from tests.test_hostile import Say, refused, say
 from tests.test_signals import ended, running
 
@@ -279,7 +278,7 @@ def test_nothing_to_ask_is_not_found(say: Say) -> None:
 def test_a_signal_ends_it_after_the_question_in_flight_with_what_there_is(
     number: signal.Signals, online: Say, server: ResponsesServer, clean_env: dict[str, str]
 ) -> None:
-    env = {**unmeasured(clean_env), **server.environment, "AGENTS": "auto", "MODEL_TIMEOUT_SECS": "20"}
+    env = {**clean_env, **server.environment, "AGENTS": "auto", "MODEL_TIMEOUT_SECS": "20"}
     server.script("plan", rs.plan(), rs.slow(rs.plan(), 1.0))
     with running(env, *PAID, "--json") as process:
         asked(server, 1 + questions_of_the_first())

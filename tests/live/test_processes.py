@@ -17,7 +17,7 @@ from tests import responses_server as rs
 from tests.conftest import Result
 from tests.live.scenes import GOOD, rows
 from tests.responses_server import ResponsesServer
-from tests.test_crash import PATIENCE_SECS, unmeasured
+from tests.test_crash import PATIENCE_SECS
 from tests.test_signals import ended, running
 
 DB = Path("data/agent.db")
@@ -33,7 +33,7 @@ def server() -> Iterator[ResponsesServer]:
 @pytest.fixture
 def env(clean_env: dict[str, str], server: ResponsesServer) -> dict[str, str]:
     """Settings that lead to it."""
-    return {**unmeasured(clean_env), **server.environment, "AGENTS": "auto", "MODEL_TIMEOUT_SECS": "20"}
+    return {**clean_env, **server.environment, "AGENTS": "auto", "MODEL_TIMEOUT_SECS": "20"}
 
 
 def trader(env: dict[str, str], *words: str) -> Result:

@@ -18,6 +18,8 @@ from trader_cli.schemas.book import Balances
 from trader_cli.schemas.order import Side
 from trader_cli.schemas.situation import TradingState
 
+pytestmark = pytest.mark.untraced
+
 
 class Walk(Machine):
     """A testnet's account, walked by hand."""

@@ -9,6 +9,8 @@ import pytest
 
 from tests.machine.machine import Machine, run
 
+pytestmark = pytest.mark.untraced
+
 EXAMPLES = 100
 SOAK = 10_000
 

@@ -18,6 +18,8 @@ from trader_cli.schemas.decision import Review
 from trader_cli.schemas.order import Absent, Intent, Order, OrderState, Outcome, Report
 from trader_cli.tools.store import Transaction
 
+pytestmark = pytest.mark.untraced
+
 EXAMPLES = 400
 STEPS = 10
 SHORT = 5

@@ -20,6 +20,8 @@ from trader_cli.core.regimes import Regime, tuned
 from trader_cli.schemas.market import CandleBatch
 from trader_cli.tools.memory import all_learnt
 
+pytestmark = pytest.mark.untraced
+
 BLOCKS = 12
 
 

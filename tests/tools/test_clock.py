@@ -148,6 +148,15 @@ def test_virtual_time_moves_with_the_ledger_and_with_nothing_else() -> None:
     assert clock.now() == 900_000
 
 
+@pytest.mark.parametrize("fast", [True, False])
+def test_virtual_time_does_not_pause_for_nothing_happens_in_it(fast: bool) -> None:
+    began = time.monotonic()
+    assert VirtualClock(lambda: 0, FIVE, UNRUNG, fast).pause(3_600_000)
+    assert time.monotonic() - began < 30
+    assert SystemClock(UNRUNG).pause(30)
+    assert time.monotonic() - began >= 0.03
+
+
 def test_a_fast_virtual_clock_does_not_wait_and_a_slow_one_waits_on_the_wall() -> None:
     fast, slow = (VirtualClock(lambda: 0, FIVE, UNRUNG, fast) for fast in (True, False))
     began = time.monotonic()

@@ -21,6 +21,8 @@ from trader_cli.core.moments import parse_iso, span_ms
 from trader_cli.schemas.market import Candle, CandleBatch
 from trader_cli.tools.markets.simulated import SimulatedMarket
 
+pytestmark = pytest.mark.untraced
+
 ROOT = Path(__file__).parents[3]
 TICK = Decimal("0.01")
 FIVE = 300_000

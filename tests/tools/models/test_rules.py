@@ -21,6 +21,8 @@ from trader_cli.schemas.policy import BY_ID
 from trader_cli.schemas.question import Agent, Question, Usage
 from trader_cli.tools.models.rules import RulesModel
 
+pytestmark = pytest.mark.untraced
+
 Facts = dict[str, Any]
 
 WIRES = {Agent.PLANNER: planner.WIRE, Agent.TRADER: trader.WIRE, Agent.JUDGE: judge.WIRE}
