@@ -42,6 +42,7 @@ def test_each_policy_that_buys_has_its_line_with_outcomes_first(ledger: Path, sa
     assert trend["lots"] == lots > 0
     assert trend["low_bp"] < trend["mean_bp"] < trend["high_bp"]
     assert trend["params_tried"]
+    assert all(isinstance(value, int) for value in trend["params"].values()), "as the policy takes them"
 
 
 def test_a_policy_without_outcomes_is_shown_as_a_prior(ledger: Path, say: Say) -> None:

@@ -317,16 +317,16 @@ def read_evidence(document: dict[str, Any] | None) -> Evidence | None:
     """What a row holds of evidence. Raises ValueError, KeyError or TypeError for anything else."""
     if document is None:
         return None
-    n, mean, squares = (_number(document[name]) for name in ("n", "mean_bp", "squares"))
+    n, mean, squares = (float(_number(document[name])) for name in ("n", "mean_bp", "squares"))
     if n < 0.0 or squares < 0.0 or abs(mean) > MOST_BP:
         raise ValueError(f"evidence of {n} outcomes, mean {mean}, squares {squares}")
     return Evidence(n, mean, squares, parse_iso(document["at"]))
 
 
-def _number(value: object) -> float:
+def _number(value: object) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"needs a number, was {value!r}")
-    return float(value)
+    return value
 
 
 def read_learnt(row_id: int, value_json: str) -> Learnt:
@@ -343,13 +343,13 @@ def read_learnt(row_id: int, value_json: str) -> Learnt:
         closed_by=one["closed_by"],
         opened_at=parse_iso(one["opened_at"]),
         closed_at=parse_iso(one["closed_at"]),
-        share=_number(one["share"]),
+        share=float(_number(one["share"])),
         qty=dec(one["qty"]),
         cost=dec(one["cost"]),
         proceeds=dec(one["proceeds"]),
         model_cost_usd=dec(one["model_cost_usd"]),
         net=dec(one["net"]),
-        net_bp=None if one["net_bp"] is None else _number(one["net_bp"]),
+        net_bp=None if one["net_bp"] is None else float(_number(one["net_bp"])),
     )
     evidence = read_evidence(document["before"]), read_evidence(document["after"])
     return Learnt(row_id, experiment, *evidence, read_standing(document.get("standing")))
