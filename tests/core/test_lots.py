@@ -245,6 +245,25 @@ def test_a_hostile_decimal_context_of_the_thread_changes_no_lot(fills: Fills) ->
 # Known examples.
 
 
+@given(runs, st.integers(0, 10**6), st.sampled_from([Decimal(1), Decimal("1e-9"), Decimal("1e-12")]))
+def test_what_left_by_another_way_leaves_lots_that_are_the_book_and_none_below_nothing(
+    fills: Fills, millionths: int, of: Decimal
+) -> None:
+    """However little is left: a rest of some 1e-12 is less than the digits of its shares."""
+    book, held, _ = folded(fills)[-1]
+    part = mul(mul(book.base, Decimal(millionths) / 10**6), of)
+    left = accounting.withdraw(book, sub(book.base, part), ZERO)
+    kept = lots.withdrawn(held, left.base, left.cost)
+    assert exactly(lot.qty for lot in kept) == Fraction(left.base)
+    assert all(lot.qty >= 0 and lot.cost >= 0 for lot in kept)
+    if left.base:
+        assert exactly(lot.cost for lot in kept) == Fraction(left.cost)
+    assert [lot.opened_at for lot in kept] == sorted(lot.opened_at for lot in kept)
+    for lot in kept:
+        (was,) = [one for one in held if one.client_order_id == lot.client_order_id]
+        assert lot.qty <= was.qty
+
+
 def test_a_purchase_opens_a_lot_at_its_cost_with_the_fee() -> None:
     ((_, held, closed),) = folded([(BUY, fill("2", "100", "0.2"))])
     assert held == (Lot("0", 0, Decimal(2), Decimal("200.2")),)

@@ -41,11 +41,13 @@ def withdrawn(lots: tuple[Lot, ...], base: Decimal, cost: Decimal) -> tuple[Lot,
     if not lots or base <= ZERO or held <= ZERO:
         return (replace(lots[0], qty=base, cost=cost),) if lots and base else ()
     kept = []
-    for lot in lots[:-1]:
-        one = replace(lot, qty=div(mul(lot.qty, base), held), cost=div(mul(lot.cost, cost), paid) if paid else ZERO)
-        kept.append(one)
-    rest = sub(base, add(*(lot.qty for lot in kept))), sub(cost, add(*(lot.cost for lot in kept)))
-    return (*kept, replace(lots[-1], qty=rest[0], cost=rest[1]))
+    for lot in lots:
+        one = replace(lot, qty=_share(base, lot.qty, held), cost=_share(cost, lot.cost, paid))
+        base, cost = sub(base, one.qty), sub(cost, one.cost)
+        held, paid = sub(held, lot.qty), sub(paid, lot.cost)
+        if one.qty or one.cost:
+            kept.append(one)
+    return tuple(kept)
 
 
 def _bought(lots: tuple[Lot, ...], lot: Lot) -> tuple[Lot, ...]:
