@@ -209,7 +209,7 @@ def test_what_is_learnt_later_changes_no_answer_to_an_earlier_question() -> None
             at = desk.clock.now() - 1  # the next cycle, whose moment it is, may yet sell in it
             known += [(at, here, read_posteriors(desk.ledger, at, here)) for here in Regime]
         assert len({beliefs for _, here, beliefs in known if here is Regime.RANGE}) > 100, "beliefs move"
-        assert len(whole_lots(one.experiment for one in all_learnt(desk.ledger))) == 10
+        assert len(whole_lots((one.experiment for one in all_learnt(desk.ledger)), ())) == 10
         for at, here, then in known:
             assert read_posteriors(desk.ledger, at, here) == then
 

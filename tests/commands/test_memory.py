@@ -123,6 +123,13 @@ def test_lots_of_the_undefined_regime_are_not_lost_from_a_policys_regimes(ledger
         "UPDATE memory SET value_json = json_set(value_json, '$.experiment.confidence', 7)",
         "UPDATE memory SET value_json = json_set(value_json, '$.experiment.confidence', 'high')",
         "UPDATE decisions SET payload_json = '{}' WHERE agent = 'PLANNER'",
+        "UPDATE memory SET value_json = json_set(value_json, '$.experiment.opened_by', json('[]'))",
+        "UPDATE memory SET value_json = json_set(value_json, '$.standing.lots', json('[[[],1,2,3]]')) "
+        "WHERE value_json ->> '$.standing' IS NOT NULL",
+        "UPDATE memory SET value_json = json_set(value_json, '$.experiment.cost', '999999999999999999')",
+        "UPDATE memory SET value_json = json_set(value_json, '$.after.n', 1e300)",
+        "UPDATE observations SET features_json = '{\"x\":1}'",
+        "UPDATE model_calls SET cost_usd = 'abc'",
     ],
 )
 def test_a_row_that_cannot_be_read_is_the_ledgers_fault_and_not_a_bug(ledger: Path, say: Say, forgery: str) -> None:

@@ -158,7 +158,7 @@ def part(opened_by: str, share: float, net: str, closed_at: int) -> Experiment:
 
 def test_a_purchase_sold_in_parts_is_one_trade_when_it_is_closed() -> None:
     sales = [part("a", 0.5, "-1", 5), part("b", 1.0, "3", 6), part("a", 0.5, "2", 7), part("c", 0.4, "9", 8)]
-    first, second = whole_lots([*sales, part("b", 0.0, "5", 9)])
+    first, second = whole_lots([*sales, part("b", 0.0, "5", 9)], {"c"})
     assert (first.opened_by, first.closed_by, first.net) == ("b", "s6", D(3)), "dust adds nothing"
     assert (second.opened_by, second.closed_by, second.opened_at, second.closed_at) == ("a", "s7", 1, 7)
     assert (second.share, second.qty, second.cost, second.net, second.net_bp) == (1.0, D(1), D(100), D(1), 100.0)

@@ -21,6 +21,7 @@ from tests.ledgers import (
     settings,
     sha256,
     sha256_from_afar,
+    tampering,
     wall,
     writing,
 )
@@ -213,6 +214,24 @@ def test_a_rehearsal_knows_what_a_phase_reads_of_a_ledger_and_keeps_its_ids_and_
         with rehearsal.transaction() as tx:
             event = rehearsal.log_event(tx, "NOTE", {}, 0)
         assert event == one(path, "SELECT max(id) FROM events")[0] + 1
+
+
+def test_a_rehearsal_takes_no_more_than_the_newest_calls_since_the_last_sale(path: Path) -> None:
+    """Weeks without a sale, and models that were paid all the time: rows of some kilobytes each."""
+    with tampering(path) as db:
+        db.execute("UPDATE model_reserves SET wall_ts = '2000-01-01T00:00:00.000Z'")
+        names = [
+            row[1] for row in db.execute("PRAGMA table_info(model_calls)") if row[1] not in ("id", "link", "cost_usd")
+        ]
+        again = (
+            f"INSERT INTO model_calls (link, cost_usd, {','.join(names)}) "  # noqa: S608 - the schema's own names
+            f"SELECT ?, '0.01', {','.join(names)} FROM model_calls WHERE id = 1"
+        )
+        (link,) = db.execute("SELECT max(seq) FROM audit_chain").fetchone()
+        for _ in range(1_000):
+            db.execute(again, (link,))
+    with closing(rehearse(path, wall)) as rehearsal:
+        assert rehearsal.db.execute("SELECT count(*), min(cost_usd) FROM model_calls").fetchone() == (300, "0.01")
 
 
 def test_what_is_older_than_a_rehearsal_copies_and_still_counts_is_in_it(path: Path) -> None:

@@ -7,7 +7,7 @@ that is too little to be sold by itself is dust: the sale that left it closes th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -33,14 +33,16 @@ class Piece:
 
 Purchases = Mapping[str, Purchase]
 
-WHOLE = 0.999999
-"""Shares that add up to this are all of a purchase: each is kept with ten digits."""
 
+def bought(
+    purchases: Purchases, order: str, qty: Decimal, model_cost: Decimal, covers: bool = False
+) -> dict[str, Purchase]:
+    """The purchases with `qty` more base bought by an order; `model_cost` is of its own cycle.
 
-def bought(purchases: Purchases, order: str, qty: Decimal, model_cost: Decimal) -> dict[str, Purchase]:
-    """The purchases with `qty` more base bought by an order; `model_cost` is of its own cycle."""
+    One that `covers` what was sold beyond what was held bears that sale's loss or gain: closed, and no experiment.
+    """
     known = purchases.get(order, Purchase(ZERO))
-    return {**purchases, order: Purchase(add(known.qty, qty), add(known.model_cost, model_cost))}
+    return {**purchases, order: Purchase(add(known.qty, qty), add(known.model_cost, model_cost), covers)}
 
 
 def charged(purchases: Purchases, lots: Iterable[Lot], amount: Decimal) -> dict[str, Purchase]:
@@ -82,9 +84,12 @@ def sold(
         if qty < left:
             after[order] = replace(known, model_cost=sub(known.model_cost, paid))
         pieces.append(_piece(parts, _share_of(weighed, known.qty), qty, paid))
-    if rest_is_dust:
-        after = {order: replace(one, is_closed=True) for order, one in after.items()}
-    return after, tuple(pieces)
+    return (closed_all(after) if rest_is_dust else after), tuple(pieces)
+
+
+def closed_all(purchases: Purchases) -> dict[str, Purchase]:
+    """The purchases where what is left of all of them together can be sold by no order."""
+    return {order: replace(one, is_closed=True) for order, one in purchases.items()}
 
 
 def shrunk(purchases: Purchases, before: Iterable[Lot], lots: Iterable[Lot]) -> dict[str, Purchase]:
@@ -97,13 +102,13 @@ def shrunk(purchases: Purchases, before: Iterable[Lot], lots: Iterable[Lot]) -> 
     return after
 
 
-def whole_lots(outcomes: Iterable[Experiment]) -> list[Experiment]:
-    """One outcome for each purchase that is closed, of all its sales together, in the order they were closed."""
+def whole_lots(outcomes: Iterable[Experiment], held: Collection[str]) -> list[Experiment]:
+    """One outcome for each purchase that is not `held` any more, of all its sales together, in the order they ended."""
     found: dict[str, list[Experiment]] = {}
     for one in outcomes:
         if not one.is_dust:
             found.setdefault(one.opened_by, []).append(one)
-    closed = (parts for parts in found.values() if sum(part.share for part in parts) >= WHOLE)
+    closed = (parts for order, parts in found.items() if order not in held)
     return sorted(map(_together, closed), key=lambda one: one.closed_at)
 
 
@@ -112,7 +117,7 @@ def _together(parts: list[Experiment]) -> Experiment:
     return replace(
         last,
         opened_at=parts[0].opened_at,
-        share=1.0,
+        share=min(1.0, sum(part.share for part in parts)),
         qty=add(*(part.qty for part in parts)),
         cost=cost,
         proceeds=add(*(part.proceeds for part in parts)),

@@ -115,8 +115,8 @@ class Standing:
 class Learnt:
     """A row of memory: an outcome, and the evidence of its policy and regime before and after it.
 
-    Both are None where there is none: no policy opened it. An outcome without a cost adds nothing. `standing` is None
-    only in a row of an older program.
+    Both are None where there is none: no policy opened it. An outcome without a cost adds nothing. `standing` is in the
+    last row of a sale.
     """
 
     id: int

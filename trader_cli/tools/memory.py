@@ -32,7 +32,13 @@ UNOWNED = "unowned"
 DIGITS = 10
 """Significant digits that evidence is kept with: more may differ between machines."""
 
+MOST_BP = 10_000.0
+"""No outcome counts for more, either way: all that the purchase cost."""
+
+_MOST_OUTCOMES = 1e9
+
 _KEYS = [f"{policy_id}/{where}" for where, fits in FIT_BP.items() for policy_id in fits]
+_OURS = (*_KEYS, f"{UNOWNED}/{NOBODY.regime}")
 _ROWS = "SELECT id, value_json FROM memory"
 
 
@@ -98,37 +104,40 @@ def learnt_of(ledger: Ledger, client_order_id: str) -> tuple[Learnt, ...]:
 
 def all_learnt(ledger: Ledger, policy_id: str | None = None) -> list[Learnt]:
     """Every outcome, or those of one policy, in the order they were learnt. Raises LedgerError."""
-    rows = ledger.db.execute(f"{_ROWS} WHERE ? IS NULL OR key LIKE ? || '/%' ORDER BY id", (policy_id, policy_id))
+    keys = [key for key in _OURS if policy_id is None or key.startswith(f"{policy_id}/")]
+    rows = ledger.db.execute(f"{_ROWS} WHERE key IN ({','.join('?' * len(keys))}) ORDER BY id", keys)
     with readable("memory"):
         return [read_learnt(*row) for row in rows]
 
 
 def _last_learnt(ledger: Ledger) -> tuple[int, Standing | None]:
     """The link of the newest sale that memory holds, and what was held after it; 0 and None before the first."""
-    ours = (*_KEYS, f"{UNOWNED}/{NOBODY.regime}")
     row = ledger.db.execute(
-        f"SELECT value_json FROM memory WHERE +key IN ({','.join('?' * len(ours))}) ORDER BY id DESC LIMIT 1", ours
+        f"SELECT value_json FROM memory WHERE +key IN ({','.join('?' * len(_OURS))}) ORDER BY id DESC LIMIT 1", _OURS
     ).fetchone()
     if row is None:
         return 0, None
     with readable("memory"):
         learnt = read_learnt(0, row[0])
-    sale = ledger.db.execute(
-        "SELECT link FROM trades WHERE idempotency_key = ?", (learnt.experiment.closed_by,)
-    ).fetchone()
-    return (int(sale[0]), learnt.standing) if sale else (0, None)
+        sale = ledger.db.execute(
+            "SELECT link FROM trades WHERE idempotency_key = ?", (learnt.experiment.closed_by,)
+        ).fetchone()
+        if sale is None:
+            raise LookupError("its newest outcome is of no sale")
+    return int(sale[0]), learnt.standing
 
 
 def still_held(ledger: Ledger) -> tuple[Held, ...]:
     """The purchases of which more than dust is held, oldest first: no outcomes."""
     fold = Fold(ledger, *_last_learnt(ledger))
-    for _ in fold.closed():
-        pass
-    opened = {lot.client_order_id: lot.opened_at for lot in reversed(fold.lots)}
-    return tuple(
-        Held(decided(ledger, order).policy_id, order, opened[order], *held)
-        for order, held in real(fold.purchases, fold.lots).items()
-    )
+    with readable("what is held"):
+        for _ in fold.closed():
+            pass
+        opened = {lot.client_order_id: lot.opened_at for lot in reversed(fold.lots)}
+        return tuple(
+            Held(decided(ledger, order).policy_id, order, opened[order], *held)
+            for order, held in real(fold.purchases, fold.lots).items()
+        )
 
 
 # --- writing ---------------------------------------------------------------------------------
@@ -139,11 +148,10 @@ def write_experiments(ledger: Ledger, tx: Transaction) -> int:
     last, standing = ledger.remembered("last learnt", ("memory",), lambda: _last_learnt(ledger))
     if ledger.remembered("last sale", ("trades",), lambda: _last_sale(ledger)) <= last:
         return 0
-    fold, evidence, written = Fold(ledger, last, standing), _evidence(ledger, None), 0
-    for link, piece in fold.closed():
-        if link > last:
-            written += write_experiment(tx, learn(ledger, piece, evidence, fold.standing))
-    return written
+    fold, evidence = Fold(ledger, last, standing), _evidence(ledger, None)
+    with readable("what was sold"):
+        learnt = [learn(ledger, piece, evidence, held) for link, piece, held in fold.closed() if link > last]
+    return sum(write_experiment(tx, one) for one in learnt)
 
 
 class Lessons:
@@ -156,7 +164,7 @@ class Lessons:
         self._last, standing = _last_learnt(past)
         self._fold = Fold(ledger, self._last, standing)
         self._began = ledger.db.execute("SELECT min(link) FROM memory").fetchone()[0]
-        self._pieces: Iterator[tuple[int, Piece]] | None = None
+        self._pieces: Iterator[tuple[int, Piece, Standing | None]] | None = None
         self._next: tuple[int, Learnt] | None = None
 
     def before(self, link: int) -> list[Learnt]:
@@ -173,10 +181,10 @@ class Lessons:
         return found
 
     def _following(self) -> tuple[int, Learnt] | None:
-        """The next outcome, learnt as soon as it is there: the fold stands behind it then."""
-        for sold_at, piece in self._pieces or ():
+        """The next outcome."""
+        for sold_at, piece, held in self._pieces or ():
             if sold_at > self._last:
-                return sold_at, learn(self._ledger, piece, self._evidence, self._fold.standing)
+                return sold_at, learn(self._ledger, piece, self._evidence, held)
         return None
 
 
@@ -191,14 +199,18 @@ def write_experiment(tx: Transaction, learnt: Learnt) -> int:
     return 1
 
 
-def learn(ledger: Ledger, piece: Piece, evidence: dict[str, Evidence], standing: Standing) -> Learnt:
-    """An outcome and what it adds to the evidence, which is brought up to date; `standing` is held after it."""
+def learn(ledger: Ledger, piece: Piece, evidence: dict[str, Evidence], standing: Standing | None) -> Learnt:
+    """An outcome and what it adds to the evidence, which is brought up to date; `standing` is held after its sale.
+
+    None counts for more than MOST_BP: models may cost many times what a small purchase did.
+    """
     experiment = _experiment(ledger, piece)
     key = key_of(experiment)
     before = after = evidence.get(key) if experiment.policy_id is not None else None
     if experiment.policy_id is not None and experiment.net_bp is not None:
         moment = max(experiment.closed_at, before.at if before else 0)
-        after = _short(added(before, experiment.net_bp, experiment.share, moment, half_life(ledger)))
+        counts = max(-MOST_BP, min(MOST_BP, experiment.net_bp))
+        after = _short(added(before, counts, experiment.share, moment, half_life(ledger)))
         evidence[key] = after
     return Learnt(0, experiment, before, after, standing)
 
@@ -290,7 +302,7 @@ def read_standing(document: dict[str, Any] | None) -> Standing | None:
     """What a row holds of what was held. Raises ValueError, KeyError or TypeError for anything else."""
     if document is None:
         return None
-    lots = tuple(Lot(order, parse_iso(at), dec(qty), dec(cost)) for order, at, qty, cost in document["lots"])
+    lots = tuple(Lot(_name(order), parse_iso(at), dec(qty), dec(cost)) for order, at, qty, cost in document["lots"])
     purchases = {
         order: Purchase(dec(qty), dec(cost), bool(closed))
         for order, (qty, cost, closed) in document["purchases"].items()
@@ -309,18 +321,20 @@ def _document(evidence: Evidence | None) -> dict[str, Any] | None:
     }
 
 
-MOST_BP = 1e6
-"""No mean return is further from nothing than this: a hundred times what was paid."""
-
-
 def read_evidence(document: dict[str, Any] | None) -> Evidence | None:
     """What a row holds of evidence. Raises ValueError, KeyError or TypeError for anything else."""
     if document is None:
         return None
     n, mean, squares = (float(_number(document[name])) for name in ("n", "mean_bp", "squares"))
-    if n < 0.0 or squares < 0.0 or abs(mean) > MOST_BP:
+    if not (0.0 <= n <= _MOST_OUTCOMES and 0.0 <= squares <= n * MOST_BP**2 * (1 + 1e-6) and abs(mean) <= MOST_BP):
         raise ValueError(f"evidence of {n} outcomes, mean {mean}, squares {squares}")
     return Evidence(n, mean, squares, parse_iso(document["at"]))
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"needs the name of an order, was {value!r}")
+    return value
 
 
 def _number(value: object) -> int | float:
@@ -339,8 +353,8 @@ def read_learnt(row_id: int, value_json: str) -> Learnt:
         regime=one["regime"],
         hypothesis=one["hypothesis"],
         confidence=one["confidence"],
-        opened_by=one["opened_by"],
-        closed_by=one["closed_by"],
+        opened_by=_name(one["opened_by"]),
+        closed_by=_name(one["closed_by"]),
         opened_at=parse_iso(one["opened_at"]),
         closed_at=parse_iso(one["closed_at"]),
         share=float(_number(one["share"])),

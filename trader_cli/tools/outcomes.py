@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from trader_cli.core.decimals import ZERO, add, dec, sub
-from trader_cli.core.experiments import Piece, Purchases, bought, charged, real, shrunk, sold
+from trader_cli.core.experiments import Piece, Purchases, bought, charged, closed_all, real, shrunk, sold
 from trader_cli.core.limits import sellable
 from trader_cli.core.moments import parse_iso
 from trader_cli.core.regimes import Regime, regime
@@ -62,12 +62,17 @@ class Fold:
         """What is held after the last outcome that was handed out."""
         return Standing(self.book.base, self.book.cost, self.lots, dict(self.purchases))
 
-    def closed(self) -> Iterator[tuple[int, Piece]]:
-        """Every outcome since the last time this was asked, with the link of its sale, in order."""
+    def closed(self) -> Iterator[tuple[int, Piece, Standing | None]]:
+        """Every outcome since the last time this was asked, with the link of its sale, in order.
+
+        The last one of a sale has what is held after it.
+        """
         steps = merge(self._calls(), self._ledger.changes(self._link), key=lambda change: change.link)
         for (link, order, _), changes in groupby(steps, key=_together):
             self._link = link
-            yield from ((link, piece) for piece in self._step(order, list(changes)))
+            pieces = self._step(order, list(changes))
+            for number, piece in enumerate(pieces, 1):
+                yield link, piece, self.standing if number == len(pieces) else None
 
     def _calls(self) -> Iterator[Change]:
         """What models cost, call by call."""
@@ -92,16 +97,19 @@ class Fold:
             self.book = changed(self.book, one, self._base, self._quote)
             self.lots, parts = lotted(self.lots, one, self.book, self._base, self._quote)
             closed += parts
-        if changes[0].kind != FILL:
-            self.purchases = shrunk(self.purchases, before, self.lots)
-        elif changes[0].side is Side.BUY:
-            came = sub(self.book.base, add(*(lot.qty for lot in before)))
-            idle = not real(self.purchases, before)
-            cost = self._cost_of_cycle(order) if idle else ZERO
-            self.purchases = bought(self.purchases, order, came, cost)
-        else:
-            self.purchases, pieces = sold(self.purchases, before, closed, self._is_dust(order, changes[-1]))
+        is_dust = self._is_dust(order, changes[-1])
+        if changes[0].kind == FILL and changes[0].side is Side.SELL:
+            self.purchases, pieces = sold(self.purchases, before, closed, is_dust)
             return pieces
+        if changes[0].kind == FILL:
+            came = sub(self.book.base, add(*(lot.qty for lot in before)))
+            idle, covers = not real(self.purchases, before), any(lot.qty < ZERO for lot in before)
+            cost = self._cost_of_cycle(order) if idle else ZERO
+            self.purchases = bought(self.purchases, order, came, cost, covers)
+        else:
+            self.purchases = shrunk(self.purchases, before, self.lots)
+        if is_dust:
+            self.purchases = closed_all(self.purchases)
         return ()
 
     def _dated(self, order: str, changes: list[Change]) -> Iterator[Change]:
@@ -114,22 +122,31 @@ class Fold:
             else:
                 yield one
 
-    def _is_dust(self, order: str, sale: Change) -> bool:
-        """Whether what a sale left cannot be sold by itself, by the market's rules of its order."""
-        left = add(*(lot.qty for lot in self.lots))
+    def _is_dust(self, order: str, change: Change) -> bool:
+        """Whether what is held after a change can be sold by no order, by the market's rules of then."""
+        db, left = self._ledger.db, add(*(lot.qty for lot in self.lots))
         row = (
-            self._ledger.db.execute(
+            db.execute(
                 "SELECT t.terms_json FROM orders AS o LEFT JOIN decisions AS d ON d.id = o.verdict_id "
                 "JOIN terms AS t ON t.sha256 = d.terms_sha256 WHERE o.client_order_id = ?",
                 (order,),
             ).fetchone()
-            or self._ledger.db.execute(
-                "SELECT terms_json FROM terms WHERE link < ? ORDER BY id DESC LIMIT 1", (sale.link,)
+            or db.execute(
+                "SELECT terms_json FROM terms WHERE link < ? ORDER BY id DESC LIMIT 1", (change.link,)
             ).fetchone()
         )
-        if left <= ZERO or row is None or sale.fill is None:
+        price = change.fill.price if change.fill is not None else self._price_before(change.link)
+        if left <= ZERO or row is None or price is None:
             return left <= ZERO
-        return not sellable(read_market(json.loads(row[0])["market"]), sale.fill.price, left, ZERO)
+        return not sellable(read_market(json.loads(row[0])["market"]), price, left, ZERO)
+
+    def _price_before(self, link: int) -> Decimal | None:
+        """What was paid last before a link."""
+        after = chain.first_id(self._ledger.db, "fills", link)
+        row = self._ledger.db.execute(
+            "SELECT price FROM fills WHERE ? IS NULL OR id < ? ORDER BY id DESC LIMIT 1", (after, after)
+        ).fetchone()
+        return None if row is None else dec(row[0])
 
     def _cost_of_cycle(self, order: str) -> Decimal:
         """What models cost in the cycle that made an order, in USD."""

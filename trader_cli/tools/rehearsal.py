@@ -37,11 +37,11 @@ _OLDER = {
     "WHERE t.id = (SELECT max(id) FROM source.trades WHERE side = 'BUY' AND link < :before)",
     "model_reserves": "SELECT id FROM source.model_reserves WHERE wall_ts >= :day",
     "model_calls": "SELECT c.id FROM source.model_reserves AS r JOIN source.model_calls AS c ON c.reserve_id = r.id "
-    "WHERE r.wall_ts >= :day UNION SELECT id FROM source.model_calls WHERE cost_usd <> '0' AND link > "
-    "(SELECT coalesce(max(link), 0) FROM source.memory WHERE link < :before)",
+    "WHERE r.wall_ts >= :day UNION SELECT id FROM (SELECT id FROM source.model_calls "
+    "WHERE cost_usd <> '0' AND id >= :since AND id <= :newest ORDER BY id DESC LIMIT 300)",
 }
 """What is read however old it is: the trading state (the newest event of each kind), what memory knows of each policy,
-whose the position is, and what models cost today and since the last outcome."""
+whose the position is, and what models cost today and, as far as the newest calls tell, since the last sale."""
 
 
 def rehearse(path: Path, wall: Callable[[], Moment], before: int | None = None) -> Ledger:
@@ -73,6 +73,14 @@ def rehearse(path: Path, wall: Callable[[], Moment], before: int | None = None) 
     return ledger
 
 
+def _last_sale(db: sqlite3.Connection, values: dict[str, str | int]) -> int:
+    """The link of the newest sale."""
+    row = db.execute(
+        "SELECT link FROM source.trades WHERE side = 'SELL' AND link < :before ORDER BY id DESC LIMIT 1", values
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
 def _copy(db: sqlite3.Connection, values: dict[str, str | int]) -> None:
     """The ends of the tables, up to the link `before`."""
     for table in _WHOLE:
@@ -83,6 +91,8 @@ def _copy(db: sqlite3.Connection, values: dict[str, str | int]) -> None:
             db.execute(f"SELECT coalesce(max(id), 0) FROM source.{table}").fetchone()[0] if end is None else end - 1
         )
         here = {**values, "newest": newest, "oldest": newest - _FEWER.get(table, ROWS)}
+        if table == "model_calls":
+            here["since"] = chain.first_id(db, f"source.{table}", _last_sale(db, values)) or newest
         copy = f"INSERT INTO main.{table} SELECT * FROM source.{table} WHERE id"
         if older := _OLDER.get(table):
             db.execute(f"{copy} IN ({older}) AND id <= :oldest ORDER BY id", here)

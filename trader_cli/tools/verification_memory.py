@@ -22,8 +22,8 @@ def outcomes(ledger: Ledger, count: Count) -> Problems:
     owed = _began(ledger) <= last
     evidence: dict[str, Evidence] = {}
     fold = Fold(ledger)
-    for link, piece in fold.closed():
-        learnt = learn(ledger, piece, evidence, fold.standing)
+    for link, piece, held in fold.closed():
+        learnt = learn(ledger, piece, evidence, held)
         name = f"the sale {piece.closed_by} of what {piece.opened_by} bought"
         row = next(rows, None)
         if row is None:
