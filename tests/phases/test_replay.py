@@ -141,6 +141,7 @@ CHANGES = {
     "an observation that is gone": ("DELETE FROM observations WHERE id = 3", "is gone or cannot be read"),
     "a proposal that is gone": ("DELETE FROM decisions WHERE id = 2", "is gone or cannot be read"),
     "a reply that is no text": ("UPDATE observations SET features_json = '[]' WHERE id = 2", "cannot be read"),
+    "a snapshot's terms": ("UPDATE portfolio SET terms_sha256 = NULL WHERE id = 9", "its terms are gone"),
     "terms that are gone": ("DELETE FROM terms", "has no terms in this ledger"),
 }  # fmt: skip
 
@@ -193,6 +194,16 @@ def test_a_refusal_with_another_reason_is_found(refused: Path) -> None:
     assert words.startswith("execute ")
     assert "reason is drift: 51000, needs within 0.5 %" in words, words
     assert words.endswith("it was x")
+
+
+@pytest.mark.parametrize("content", ["json_remove(data_json, '$.law')", "json_object('reason', 'x')"])
+def test_a_refusal_that_lost_the_laws_word_is_found(refused: Path, content: str) -> None:
+    with tampering(refused) as db:
+        db.execute(
+            "UPDATE events SET link = (SELECT max(link) + 1 FROM orders) WHERE kind = 'NOT_SENT'"
+        )  # behind a row of this program
+        db.execute(f"UPDATE events SET data_json = {content} WHERE kind = 'NOT_SENT'")  # noqa: S608 - our own words
+    assert any("the law's word on it is not in the ledger" in words for words in differences(refused))
 
 
 def test_an_order_that_the_law_did_not_let_through_is_found_though_its_words_agree(refused: Path) -> None:

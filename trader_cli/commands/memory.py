@@ -32,14 +32,13 @@ def show(g: Globals, policy: Policy = None) -> None:
     """
     if policy is not None and policy not in lessons.BUYERS:
         raise UsageError(f'--policy must be one of {", ".join(lessons.BUYERS)}, was "{policy}"')
-    with open_reader(g.settings()) as ledger:
+    with open_reader(g.settings()) as ledger, readable("memory"):
         held = still_held(ledger)
-        with readable("memory"):
-            learnt = (one.experiment for one in all_learnt(ledger, policy))
-            lots = whole_lots(learnt, {one.opened_by for one in held})
-            found = lessons.beliefs_by_regime(ledger, policy, lots) if policy else lessons.beliefs(ledger, lots)
-            scored = calibration((one.confidence, one.won) for one in lots if one.confidence is not None)
-            outcomes = [experiment_document(one) for one in lots]
+        learnt = (one.experiment for one in all_learnt(ledger, policy))
+        lots = whole_lots(learnt, {one.opened_by for one in held})
+        found = lessons.beliefs_by_regime(ledger, policy, lots) if policy else lessons.beliefs(ledger, lots)
+        scored = calibration((one.confidence, one.won) for one in lots if one.confidence is not None)
+        outcomes = [experiment_document(one) for one in lots]
         mine = [one for one in held if policy is None or one.policy_id == policy]
         at, price = lessons.now_of(ledger), mark(ledger)
     document = memory_document((policy, at), found, outcomes, (mine, price), scored)

@@ -20,6 +20,7 @@ from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.past import Rewind
 from trader_cli.tools.queries import full_trace_id
 from trader_cli.tools.replays import Done
+from trader_cli.tools.rows import readable
 from trader_cli.tools.verification import UNCHECKABLE
 from trader_cli.views.output import Output
 from trader_cli.views.replay import Tally, progress_line, replay_document, replay_lines, told_first
@@ -73,7 +74,7 @@ def replay(
     """
     _check((trace_id, since, to), (verify, step), (model, max_cost))
     settings = g.settings()
-    with open_reader(settings) as ledger:
+    with open_reader(settings) as ledger, readable("the newest plan, or a step,"):
         span = _Span.of(ledger, trace_id, since, to)
         traces = [] if model is None else list(span.traces(ledger))
     if model is not None:

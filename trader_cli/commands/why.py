@@ -38,11 +38,9 @@ def why(g: Globals, subject: Word) -> None:
 
     Example: trader why last
     """
-    with open_reader(g.settings()) as ledger:
-        asked = reasons.subject(ledger, subject)
-        with readable("what it stands on"):
-            document = _read(ledger, asked)
-            lines = why_lines(document, g.out.width or 100)
+    with open_reader(g.settings()) as ledger, readable("what it stands on"):
+        document = _read(ledger, reasons.subject(ledger, subject))
+        lines = why_lines(document, g.out.width or 100)
     g.out.record(document, lines)
 
 

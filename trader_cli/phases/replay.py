@@ -69,8 +69,16 @@ class _Player:
         self._timeframe_ms = replays.timeframe_of(ledger)
         self._seen: Observation | None = None
         self._unlike: str | None = None
+        self._since: dict[str, int | None] = {}
         self._lines = replays.Lines()
         self._lessons = Lessons(ledger, past.ledger)
+
+    def _keeps_terms(self, table: str, link: int) -> bool:
+        """Whether a program that keeps the terms of a table's rows had written before a link."""
+        if table not in self._since:
+            self._since[table] = replays.terms_since(self._ledger, table)
+        first = self._since[table]
+        return first is not None and first < link
 
     def play(self, done: Done) -> Replay:
         """One step again. Raises NotFoundError where a row that it stands on is not there."""
@@ -141,7 +149,7 @@ class _Player:
         row = done.table, done.row_id
         if was.verdict_id is None or was.law is None:
             why = "the law's word on it is not in the ledger"
-            if done.table == "orders":  # no program ever wrote an order of a verdict without
+            if done.table == "orders" or self._keeps_terms("orders", done.link):  # what an older program may lack
                 return Replay(done.step, done.trace_id, row, None, was.columns, None, 0, (why,))
             return Replay(done.step, done.trace_id, row, None, was.columns, None, skipped=why)
         of = self._lineage(was.verdict_id)
@@ -216,6 +224,8 @@ class _Player:
         if done.trace_id is None and held is None:  # the account was asked, and what it said is in the row alone
             again |= {name: recorded[name] for name in _DRIFTS}
         differences += _unlike(recorded, again)
+        if terms is None and self._keeps_terms("portfolio", done.link):
+            differences.append("its terms are gone")
         if terms is not None:
             turns = list(braking(past, seen, terms[0], terms[2], taken))
             differences += _unlike({"turns": replays.turns_in(ledger, done.link)}, {"turns": turns})

@@ -266,6 +266,12 @@ def snapshot_row(ledger: Ledger, row_id: int) -> tuple[dict[str, Any], Terms | N
     return dict(zip(_SNAPSHOT, row, strict=True)), terms
 
 
+def terms_since(ledger: Ledger, table: str) -> int | None:
+    """The first link from which `orders` or `portfolio` keep their terms; None where an older program wrote all."""
+    row = ledger.db.execute(f"SELECT link FROM {table} WHERE terms_sha256 IS NOT NULL ORDER BY id LIMIT 1").fetchone()
+    return None if row is None else int(row[0])
+
+
 def moment_of(row: dict[str, Any]) -> Moment:
     """The time of a row."""
     return parse_iso(str(row["ts_utc"]))

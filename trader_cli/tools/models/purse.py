@@ -39,9 +39,9 @@ class Purse:
     """The budgets there are: of a UTC day on the wall, of this run. Both count what may have been billed."""
 
     def __init__(
-        self, ledger: Ledger, per_day: Decimal | None, per_run: Decimal | None = None, elsewhere: Decimal = ZERO
+        self, ledger: Ledger, per_day: Decimal | None, per_run: Decimal | None = None, elsewhere: Decimal | None = None
     ) -> None:
-        """`elsewhere`: what the day's budget has lost to another ledger."""
+        """`elsewhere`: what the day's budget had lost before this run, where its calls are written down nowhere."""
         self._ledger = ledger
         self._elsewhere = elsewhere
         self._per_day = per_day
@@ -53,7 +53,10 @@ class Purse:
         amount = ZERO
         if tariff.price is not None:
             amount = worst_case(tariff.price, most_input_tokens(body_bytes), question.max_output_tokens)
-        today = add(self._elsewhere, self._ledger.spent_on(self._ledger.wall()))
+        if self._elsewhere is None:
+            today = self._ledger.spent_on(self._ledger.wall())
+        else:
+            today = add(self._elsewhere, self._run)
         for spent, limit, name in (
             (today, self._per_day, "MODEL_BUDGET_USD_PER_DAY"),
             (self._run, self._per_run, "--max-cost"),
