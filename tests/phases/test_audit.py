@@ -11,16 +11,20 @@ from typing import Any
 
 import pytest
 
+from tests.desks import desk
 from tests.ledgers import Mute, grow, ledger_at, one, plain, reading, rows, scripted_desk, tampering, wall
 from trader_cli.core import audit as seals
 from trader_cli.phases.audit import CHECKS, NOT_CHECKED, verify
 from trader_cli.phases.cycle import cycle, loop
+from trader_cli.phases.flatten import flatten
 from trader_cli.phases.recover import set_state
 from trader_cli.schemas.check import Check
 from trader_cli.schemas.cycle import Cycle
 from trader_cli.schemas.situation import TradingState
 from trader_cli.tools import chain, migrations
 from trader_cli.tools.store import Store
+from trader_cli.tools.verification import Count
+from trader_cli.tools.verification_echoes import echoes
 from trader_cli.tools.verification_past import read_terms
 
 OBSERVATIONS, FEATURES, REPLIES, CALLS, VERDICTS, ORDERS, HASHES, TIMES, LOTS, MEMORY, AGREE = (
@@ -505,3 +509,32 @@ def test_a_sale_of_more_than_was_held_is_named_by_its_fill_and_order(path: Path)
         db.execute("UPDATE fills SET qty = '100000' WHERE id = ?", (row_id,))
         seal_anew(db)
     assert failed(path)[LOTS][0].startswith(f"fill {trade} of order {key}: 100000 sold, ")
+
+
+def test_a_sale_that_is_called_recovered_is_found(path: Path) -> None:
+    """Without decisions there is no law to hold it against; but only a look through an account finds such an order."""
+    with tampering(path) as db:
+        (key,) = db.execute("SELECT client_order_id FROM orders WHERE side = 'SELL' ORDER BY id LIMIT 1").fetchone()
+        db.execute(
+            "UPDATE orders SET origin = 'recovered', proposal_id = NULL, verdict_id = NULL, trace_id = NULL, "
+            "law_json = NULL, terms_sha256 = NULL WHERE client_order_id = ?",
+            (key,),
+        )
+        db.execute("UPDATE trades SET trace_id = NULL, proposal_id = NULL WHERE idempotency_key = ?", (key,))
+        seal_anew(db)
+    words = f"order {key}: origin is recovered, though no look through the account's orders found it"
+    assert any(words in problems for problems in failed(path).values())
+
+
+def test_when_an_operators_plan_wakes_is_held_against_its_words() -> None:
+    scene = desk()
+    scene.traded()
+    scene.stop.halt("enough")
+    flatten(scene.desk, "enough")
+    assert list(echoes(scene.ledger, Count())) == []
+    scene.ledger.db.execute("DROP TRIGGER decisions_no_update")
+    scene.ledger.db.execute(
+        "UPDATE decisions SET wake_at = '2030-01-01T00:00:00.000Z' WHERE source = 'operator' AND agent = 'PLANNER'"
+    )
+    found = list(echoes(scene.ledger, Count()))
+    assert any("wake_at is 2030" in words for words in found), found

@@ -141,6 +141,7 @@ CHANGES = {
     "an observation that is gone": ("DELETE FROM observations WHERE id = 3", "is gone or cannot be read"),
     "a proposal that is gone": ("DELETE FROM decisions WHERE id = 2", "is gone or cannot be read"),
     "a reply that is no text": ("UPDATE observations SET features_json = '[]' WHERE id = 2", "cannot be read"),
+    "the trace a snapshot ends": ("UPDATE portfolio SET trace_id = NULL WHERE id = 9", "trace_id is"),
     "a snapshot's terms": ("UPDATE portfolio SET terms_sha256 = NULL WHERE id = 9", "its terms are gone"),
     "terms that are gone": ("DELETE FROM terms", "has no terms in this ledger"),
 }  # fmt: skip

@@ -217,11 +217,12 @@ class _Player:
             return Replay(done.step, done.trace_id, row, None, recorded, None, skipped=why)
         seen = self._observed(observed)
         at = replays.moment_of(recorded)
-        held = ours(past, seen) if done.trace_id is not None or not past.ordered_since(seen.id) else None
-        taken = marked(past, seen, at, market, (done.trace_id, held))
+        ends = replays.ends_at(ledger, done.link)
+        held = ours(past, seen) if ends is not None or not past.ordered_since(seen.id) else None
+        taken = marked(past, seen, at, market, (ends, held))
         again: dict[str, Any] = dict(snapshot_columns(taken))
         differences = [] if self._unlike is None else [self._unlike]
-        if done.trace_id is None and held is None:  # the account was asked, and what it said is in the row alone
+        if ends is None and held is None:  # the account was asked, and what it said is in the row alone
             again |= {name: recorded[name] for name in _DRIFTS}
         differences += _unlike(recorded, again)
         if terms is None and self._keeps_terms("portfolio", done.link):

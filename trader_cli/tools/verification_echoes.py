@@ -30,15 +30,19 @@ def echoes(ledger: Ledger, count: Count) -> Problems:
 def _origins(ledger: Ledger, count: Count) -> Problems:
     """Who made an order: an operator's label frees it of the law, so that all three decisions must bear it."""
     sql = """
-    SELECT o.client_order_id, o.origin, o.side, o.trace_id, j.source, t.source, p.source, t.trace_id
+    SELECT o.client_order_id, o.origin, o.side, o.trace_id, j.source, t.source, p.source, t.trace_id,
+      (SELECT json_extract(e.evidence_json, '$.by') FROM order_events AS e
+       WHERE e.client_order_id = o.client_order_id ORDER BY e.id LIMIT 1)
     FROM orders AS o LEFT JOIN decisions AS j ON j.id = o.verdict_id LEFT JOIN decisions AS t ON t.id = o.proposal_id
     LEFT JOIN decisions AS p ON p.id = t.plan_id ORDER BY o.id"""
-    for key, origin, side, trace_id, verdict, proposal, plan, of_trace in ledger.db.execute(sql):
+    for key, origin, side, trace_id, verdict, proposal, plan, of_trace, by in ledger.db.execute(sql):
         count.seen += 1
         sources = {verdict, proposal, plan}
         if origin == "recovered":
             if (proposal, verdict, trace_id) != (None, None, None):
                 yield f"order {key}: origin is recovered, though it stands on a trace of this ledger"
+            if by != "scan":
+                yield f"order {key}: origin is recovered, though no look through the account's orders found it"
             continue
         if (origin == OPERATOR) != (sources == {OPERATOR}) or (OPERATOR in sources and len(sources) > 1):
             made = ", ".join(str(one) for one in (plan, proposal, verdict))
@@ -80,15 +84,15 @@ def _trades(ledger: Ledger, count: Count) -> Problems:
 def _decisions(ledger: Ledger, count: Count) -> Problems:
     """A decision against its observation, its model's answer and its own words."""
     sql = """
-    SELECT d.id, d.agent, d.ts_utc, d.wake_at, d.payload_json, d.source, c.ts_utc, s.trace_id, d.trace_id,
+    SELECT d.id, d.agent, d.ts_utc, d.wake_at, d.payload_json, c.ts_utc, s.trace_id, d.trace_id,
       s.link <= d.link, s.ts_utc
     FROM decisions AS d LEFT JOIN model_calls AS c ON c.id = d.model_call_id
       AND c.trace_id = d.trace_id AND c.agent = d.agent
     LEFT JOIN observations AS s ON s.id = d.observation_id ORDER BY d.id"""
     for row in ledger.db.execute(sql):
         count.seen += 1
-        row_id, agent, at, wake_at, payload, source, asked_at, seen_in, trace_id, before, seen_at = row
-        if agent == "PLANNER" and source != OPERATOR:
+        row_id, agent, at, wake_at, payload, asked_at, seen_in, trace_id, before, seen_at = row
+        if agent == "PLANNER":
             due = iso(parse_iso(at) + int(json.loads(payload)["next_wakeup_secs"]) * 1000)
             yield from _same(f"decision {row_id}", (("wake_at", wake_at, due, "its plan"),))
         if asked_at is not None:
