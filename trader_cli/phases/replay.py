@@ -211,13 +211,14 @@ class _Player:
         recorded, terms = replays.snapshot_row(ledger, done.row_id)
         market = terms[0] if terms else replays.market_before(ledger, done.link)
         row = "portfolio", done.row_id
-        observed = replays.seen_in(ledger, done.link) or replays.planned_before(ledger, done.link)
+        planned, saw = replays.planned_before(ledger, done.link)
+        observed = replays.seen_in(ledger, done.link) or saw
         if market is None or observed is None:
             why = "no decision before it names the market's rules"
             return Replay(done.step, done.trace_id, row, None, recorded, None, skipped=why)
         seen = self._observed(observed)
         at = replays.moment_of(recorded)
-        ends = replays.ends_at(ledger, done.link)
+        ends = None if planned is None or replays.ended_before(ledger, planned, done.link) else planned
         held = ours(past, seen) if ends is not None or not past.ordered_since(seen.id) else None
         taken = marked(past, seen, at, market, (ends, held))
         again: dict[str, Any] = dict(snapshot_columns(taken))

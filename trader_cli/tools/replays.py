@@ -235,29 +235,21 @@ def market_before(ledger: Ledger, link: int) -> Market | None:
     return None if row is None else read_terms(row[0])[0]
 
 
-def ends_at(ledger: Ledger, link: int) -> str | None:
-    """The trace that a snapshot at a link ends: the newest plan's, unless an earlier snapshot ended it."""
-    first = chain.first_id(ledger.db, "decisions", link)
-    row = ledger.db.execute(
-        "SELECT trace_id FROM decisions AS d WHERE (? IS NULL OR id < ?) AND +agent = 'PLANNER' "
-        "ORDER BY id DESC LIMIT 1",
-        (first, first),
-    ).fetchone()
-    if row is None:
-        return None
-    ended = ledger.db.execute("SELECT 1 FROM portfolio WHERE trace_id = ? AND link < ?", (row[0], link)).fetchone()
-    return None if ended else str(row[0])
-
-
-def planned_before(ledger: Ledger, link: int) -> int | None:
-    """The observation of the newest plan before a link."""
+def planned_before(ledger: Ledger, link: int) -> tuple[str | None, int | None]:
+    """The trace and the observation of the newest plan before a link."""
     first = chain.first_id(ledger.db, "decisions", link)
     plan = ledger.db.execute(
-        "SELECT observation_id FROM decisions WHERE (? IS NULL OR id < ?) AND +agent = 'PLANNER' "
+        "SELECT trace_id, observation_id FROM decisions WHERE (? IS NULL OR id < ?) AND +agent = 'PLANNER' "
         "ORDER BY id DESC LIMIT 1",
         (first, first),
     ).fetchone()
-    return plan[0] if plan else None
+    return (plan[0], plan[1]) if plan else (None, None)
+
+
+def ended_before(ledger: Ledger, trace_id: str, link: int) -> bool:
+    """Whether a snapshot before a link ended a trace."""
+    sql = "SELECT 1 FROM portfolio WHERE trace_id = ? AND link < ?"
+    return ledger.db.execute(sql, (trace_id, link)).fetchone() is not None
 
 
 _SNAPSHOT = (
