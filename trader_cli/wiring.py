@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trader_cli.config import Settings
-from trader_cli.core.decimals import ZERO, percent, text
+from trader_cli.core.decimals import ZERO, percent, sub, text
 from trader_cli.core.errors import BusyError, ConfigError, NotFoundError, UpstreamError
 from trader_cli.core.limits import margin_pct, smallest_cap
 from trader_cli.core.moments import Moment, iso, span_ms, span_text
@@ -415,6 +415,12 @@ def other_minds(settings: Settings, ledger: Ledger, name: str, max_cost: Decimal
     purse = Purse(Ledger.in_memory(wall_now), settings.model_budget_usd_per_day, max_cost, ledger.spent_on(wall_now()))
     mind = OpenAIModel(lambda: known, line, purse)
     return Minds(mind, mind, mind, host=line.server.host, leave=line.close)
+
+
+def left_today(settings: Settings, ledger: Ledger) -> Decimal | None:
+    """What the day's budget for models has left, in USD; None without one."""
+    budget = settings.model_budget_usd_per_day
+    return None if budget is None else max(ZERO, sub(budget, ledger.spent_on(wall_now())))
 
 
 def _known(settings: Settings, model: str | None, agent: Agent) -> Known:

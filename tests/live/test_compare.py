@@ -151,6 +151,7 @@ def test_the_days_budget_binds_a_comparison_too(
     found = document(said)
     assert (said.code, found["whole"]) == (0, False)
     assert "MODEL_BUDGET_USD_PER_DAY is 0.08 USD" in found["ended_because"]
+    assert "; at most 0.08 USD (what is left of MODEL_BUDGET_USD_PER_DAY).\n" in said.stderr
     assert 0 < float(found["cost_usd"]) <= 0.08
 
 

@@ -421,6 +421,28 @@ FORGERIES = [
         {HASHES: "decision {id} (PLANNER) stands on answer {other}, "},
     ),
     Forgery(
+        "an attempt of the rules that was never made",
+        "SELECT id, id + 1 AS next FROM model_calls WHERE id = (SELECT max(id) FROM model_calls)",
+        "INSERT INTO model_calls (ts_utc, trace_id, agent, model, prompt_sha256, facts_json, max_output_tokens, "
+        "status, input_tokens, cached_tokens, output_tokens, reasoning_tokens, cost_usd, latency_ms, attempt, wall_ts, "
+        "link) SELECT ts_utc, trace_id, agent, model, prompt_sha256, facts_json, max_output_tokens, 'timeout', "
+        "0, 0, 0, 0, '0', 0, 2, wall_ts, link FROM model_calls WHERE id = :id",
+        {CALLS: "model call {next}: attempt 2 of round 0 of "},
+    ),
+    Forgery(
+        "the terms of a later link",
+        "SELECT t.id AS terms, min(d.id) AS id FROM terms AS t JOIN decisions AS d ON d.terms_sha256 = t.sha256 "
+        "GROUP BY t.id",
+        "UPDATE terms SET link = (SELECT max(seq) FROM audit_chain) WHERE id = :terms",
+        {HASHES: "decisions {id} stands on terms {terms}, which were written after it"},
+    ),
+    Forgery(
+        "a row taken out of the middle",
+        "SELECT id, id + 1 AS next FROM portfolio WHERE id = 7",
+        "DELETE FROM portfolio WHERE id = :id",
+        {TIMES: "portfolio {id} is not there, {next} comes next"},
+    ),
+    Forgery(
         "a time in another zone",
         "SELECT id FROM memory",
         "UPDATE memory SET ts_utc = '2026-01-01T12:00:00+02:00' WHERE id = :id",
@@ -474,6 +496,15 @@ def test_a_forgery_that_is_sealed_anew_is_found_by_its_check_and_by_no_other(pat
     assert set(said) - {MEMORY} == set(forgery.said) - {MEMORY}, said
     for name, words in forgery.said.items():
         assert said[name][0].startswith(words.format(**values)), said[name]
+
+
+def test_a_link_without_rows_is_named(path: Path) -> None:
+    with tampering(path) as db:
+        (link,) = db.execute("SELECT max(link) FROM portfolio").fetchone()
+        for table in migrations.CHAINED:
+            db.execute(f"UPDATE {table} SET link = link - 1 WHERE link = ?", (link,))
+        seal_anew(db)
+    assert failed(path)[TIMES] == (f"link {link} seals no row",)
 
 
 def test_a_cap_that_an_order_broke_is_named_with_its_order(path: Path) -> None:

@@ -143,6 +143,7 @@ CHANGES = {
     "a reply that is no text": ("UPDATE observations SET features_json = '[]' WHERE id = 2", "cannot be read"),
     "the trace a snapshot ends": ("UPDATE portfolio SET trace_id = NULL WHERE id = 9", "trace_id is"),
     "a snapshot's terms": ("UPDATE portfolio SET terms_sha256 = NULL WHERE id = 9", "its terms are gone"),
+    "how long an answer might be": ("UPDATE model_calls SET max_output_tokens = 9 WHERE agent = 'JUDGE'", "it was 9"),
     "terms that are gone": ("DELETE FROM terms", "has no terms in this ledger"),
 }  # fmt: skip
 
@@ -268,6 +269,12 @@ def test_a_snapshot_stands_on_the_limits_it_was_taken_under(
             snapshot(scene.desk)
             assert scene.one(turns) == (then < first)
     assert differences(path) == []
+    for column in ("ts_utc", "trace_id"):
+        other = tmp_path / f"{column}.db"
+        other.write_bytes(path.read_bytes())
+        with tampering(other) as db:
+            moved = db.execute(f"UPDATE events SET {column} = '2026-01-01T00:00:00.000Z' WHERE kind = 'STATE'")  # noqa: S608
+        assert bool(differences(other)) is bool(moved.rowcount)
     with tampering(path) as db:
         forged = db.execute(
             "UPDATE events SET kind = 'NOTE' WHERE kind = 'STATE' AND id = (SELECT max(id) FROM events)"

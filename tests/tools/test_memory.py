@@ -597,7 +597,9 @@ def test_a_purchase_that_covers_what_was_sold_beyond_what_was_held_teaches_nobod
     believed = evidence_at(scene.ledger, scene.clock.at)
     scene.traded(proposal_words(qty="0.003"))
     covering = scene.column("SELECT client_order_id FROM orders ORDER BY id")[-1]
-    rest = scene.ledger.book("BTC", "USDT").base.quantize(D("1e-5"), ROUND_DOWN)
+    held = scene.ledger.book("BTC", "USDT").base
+    assert [(one.opened_by, one.qty) for one in still_held(scene.ledger)] == [(covering, held)]
+    rest = held.quantize(D("1e-5"), ROUND_DOWN)
     scene.traded(proposal_words(action="SELL", qty=str(rest)))
     *_, last = outcomes(scene)
     assert (last.experiment.opened_by, last.experiment.share) == (covering, 0.0)

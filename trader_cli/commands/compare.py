@@ -28,7 +28,7 @@ from trader_cli.views.comparison import (
     opening_line,
     progress_line,
 )
-from trader_cli.wiring import RULES, open_reader, other_minds, tariff
+from trader_cli.wiring import RULES, left_today, open_reader, other_minds, tariff
 
 PATIENCE_SECS, BEAT_SECS = 1.0, 0.2
 """How long a comparison takes in silence, and how long a bar stands before the next takes its place."""
@@ -55,7 +55,8 @@ def run_comparison(
             raise NotFoundError("no model was asked anything in these cycles", "See them: trader ledger show")
         minds = other_minds(settings, ledger, name, most, stop)
         asking = Asking(name, minds.host, None if free else most, len(wanted))
-        g.out.say(opening_line(asking, load.questions, None if free else _worst(settings, name, load)))
+        costs = () if free else (_worst(settings, name, load), left_today(settings, ledger))
+        g.out.say(opening_line(asking, load.questions, *costs))
         try:
             cycles = list(_shown(g, compare(ledger, wanted, minds, lambda: stop.name), asking))
         finally:

@@ -39,10 +39,10 @@ def bought(
 ) -> dict[str, Purchase]:
     """The purchases with `qty` more base bought by an order; `model_cost` is of its own cycle.
 
-    One that `covers` what was sold beyond what was held bears that sale's loss or gain: closed, and no experiment.
+    One that `covers` what was sold beyond what was held bears that sale's loss or gain: it is no experiment.
     """
     known = purchases.get(order, Purchase(ZERO))
-    return {**purchases, order: Purchase(add(known.qty, qty), add(known.model_cost, model_cost), covers)}
+    return {**purchases, order: Purchase(add(known.qty, qty), add(known.model_cost, model_cost), covers=covers)}
 
 
 def charged(purchases: Purchases, lots: Iterable[Lot], amount: Decimal) -> dict[str, Purchase]:
@@ -80,7 +80,7 @@ def sold(
         known = after.pop(order, Purchase(qty))
         ends = qty >= left or rest_is_dust
         paid = known.model_cost if ends else div(mul(known.model_cost, qty), left)
-        weighed = ZERO if known.is_closed else max(left, qty) if ends else qty
+        weighed = ZERO if known.is_closed or known.covers else max(left, qty) if ends else qty
         if qty < left:
             after[order] = replace(known, model_cost=sub(known.model_cost, paid))
         pieces.append(_piece(parts, _share_of(weighed, known.qty), qty, paid))

@@ -229,7 +229,8 @@ class _Player:
         if terms is None and self._keeps_terms("portfolio", done.link):
             differences.append("its terms are gone")
         if terms is not None:
-            turns = list(braking(past, seen, terms[0], terms[2], taken))
+            when = {"ts_utc": recorded["ts_utc"], "trace_id": ends}
+            turns = [{**turn, **when} for turn in braking(past, seen, terms[0], terms[2], taken)]
             differences += _unlike({"turns": replays.turns_in(ledger, done.link)}, {"turns": turns})
         kept = replays.memory_in(ledger, done.link)
         learnt = [dumps(learnt_document(one)) for one in self._lessons.before(done.link)]

@@ -88,11 +88,13 @@ class Purchase:
         qty: base in total.
         model_cost: of models (USD), not yet taken over by sales.
         is_closed: nothing but a rest that cannot be sold is left of it.
+        covers: it was set against what had been sold beyond what was held, so that its sales teach nothing.
     """
 
     qty: Decimal
     model_cost: Decimal = Decimal(0)
     is_closed: bool = False
+    covers: bool = False
 
 
 @dataclass(frozen=True, slots=True)

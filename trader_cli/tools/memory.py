@@ -293,7 +293,8 @@ def _standing_document(standing: Standing) -> dict[str, Any]:
         "cost": text(standing.cost),
         "lots": [[one.client_order_id, iso(one.opened_at), text(one.qty), text(one.cost)] for one in standing.lots],
         "purchases": {
-            order: [text(one.qty), text(one.model_cost), one.is_closed] for order, one in standing.purchases.items()
+            order: [text(one.qty), text(one.model_cost), one.is_closed, one.covers]
+            for order, one in standing.purchases.items()
         },
     }
 
@@ -304,8 +305,8 @@ def read_standing(document: dict[str, Any] | None) -> Standing | None:
         return None
     lots = tuple(Lot(_name(order), parse_iso(at), dec(qty), dec(cost)) for order, at, qty, cost in document["lots"])
     purchases = {
-        order: Purchase(dec(qty), dec(cost), bool(closed))
-        for order, (qty, cost, closed) in document["purchases"].items()
+        order: Purchase(dec(qty), dec(cost), bool(closed), bool(covers))
+        for order, (qty, cost, closed, covers) in document["purchases"].items()
     }
     return Standing(dec(document["base"]), dec(document["cost"]), lots, purchases)
 

@@ -129,9 +129,17 @@ def _sources(ledger: Ledger) -> Iterator[str]:
 
 
 def _offline(ledger: Ledger) -> Iterator[str]:
-    """A model of this program costs nothing and holds nothing back."""
+    """A model of this program answers once, costs nothing and holds nothing back."""
     for row_id, model, cost_usd, reserve_id in ledger.db.execute(
         "SELECT id, model, cost_usd, reserve_id FROM model_calls WHERE request_json IS NULL "
         "AND (cost_usd <> '0' OR reserve_id IS NOT NULL) ORDER BY id"
     ):
         yield f"model call {row_id}: {model} was asked over no network, and cost {cost_usd} (reserve {reserve_id})"
+    asked: tuple[str, str] | None = None
+    for row_id, model, number, attempt, *whose in ledger.db.execute(
+        "SELECT id, model, coalesce(round, 0), attempt, trace_id, agent FROM model_calls WHERE request_json IS NULL "
+        "ORDER BY trace_id, agent, id"
+    ):
+        if asked == tuple(whose) or (number, attempt) != (0, 1):
+            yield f"model call {row_id}: attempt {attempt} of round {number} of {model}, which answers once"
+        asked = whose[0], whose[1]

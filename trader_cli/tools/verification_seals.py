@@ -29,6 +29,13 @@ def hashes(ledger: Ledger, count: Count) -> Problems:
         count.seen += 1
         if (now := text_sha256(terms_json)) != sha256:
             yield f"terms {row_id}: sha256 is {sha256[:12]}, its words make it {now[:12]}"
+    for table in ("decisions", "orders", "portfolio"):
+        if not ledger.has(table, "terms_sha256"):
+            continue
+        for row_id, terms_id in ledger.db.execute(
+            f"SELECT o.id, t.id FROM {table} AS o JOIN terms AS t ON t.sha256 = o.terms_sha256 WHERE t.link > o.link"
+        ):
+            yield f"{table} {row_id} stands on terms {terms_id}, which were written after it"
     sql = """
     SELECT d.id, d.agent, d.trace_id, d.prompt_sha256, d.model_call_id, c.agent, c.trace_id, c.prompt_sha256, p.agent
     FROM decisions AS d LEFT JOIN model_calls AS c ON c.id = d.model_call_id
@@ -44,22 +51,26 @@ def hashes(ledger: Ledger, count: Count) -> Problems:
 
 
 def times(ledger: Ledger, count: Count) -> Problems:
-    """Every time as the ledger writes it, in UTC; and links that ascend with the ids."""
+    """Every time as the ledger writes it, in UTC; ids without a gap, links that ascend with them and seal something."""
     for table in ledger.tables:
         columns = {row[1] for row in ledger.db.execute(f"PRAGMA table_info({table})")}
         if not columns:
             yield f"{table} is missing"
             continue
         named = [name for name in _TIMES if name in columns]
-        last = 0
+        last, expected = 0, 1
         for row_id, link, *stamps in ledger.db.execute(f"SELECT id, link, {','.join(named)} FROM {table} ORDER BY id"):
             count.seen += 1
             if link < last:
                 yield f"{table} {row_id}: link is {link}, the row before has {last}"
-            last = max(last, link)
+            if row_id != expected:
+                yield f"{table} {expected} is not there, {row_id} comes next"
+            last, expected = max(last, link), row_id + 1
             for name, stamp in zip(named, stamps, strict=True):
                 if stamp is not None and not _utc(stamp):
                     yield f"{table} {row_id}: {name} is {stamp!r}, needs a time like 2026-01-31T12:00:00.000Z"
+    for (seq,) in ledger.db.execute("SELECT seq FROM audit_chain WHERE rows = 0 ORDER BY seq"):
+        yield f"link {seq} seals no row"
 
 
 def _utc(stamp: str) -> bool:

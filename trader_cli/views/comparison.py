@@ -203,13 +203,17 @@ def _some(words: list[str], counts: list[int]) -> Iterator[str]:
         yield f"  {sum(counts[TOLD:]):>5}  for {more} other reasons (--json has them)"
 
 
-def opening_line(asking: Asking, questions: int, worst_usd: Decimal | None) -> str:
-    """What is about to be asked, of whom, and what it may cost: a line for each."""
+def opening_line(
+    asking: Asking, questions: int, worst_usd: Decimal | None = None, left_today: Decimal | None = None
+) -> str:
+    """What is about to be asked, of whom, and what it may cost (`left_today`: by the day's budget): a line for each."""
     what = f"{questions} recorded question{'s' * (questions != 1)} of {_cycles(asking.cycles)}."
     if asking.host is None:
         return f"Asking {asking.model}, in this program and for nothing: {what}"
     worst = "not known" if worst_usd is None else f"{_round(worst_usd, 4)} USD at worst"
-    most = "" if asking.max_cost_usd is None else f"; at most {text(asking.max_cost_usd)} USD (--max-cost)"
+    limits = ((asking.max_cost_usd, "--max-cost"), (left_today, "what is left of MODEL_BUDGET_USD_PER_DAY"))
+    least = min(((limit, name) for limit, name in limits if limit is not None), default=None, key=lambda one: one[0])
+    most = "" if least is None else f"; at most {text(least[0])} USD ({least[1]})"
     return (
         f"Asking {asking.model} at {asking.host}: {what}\n"
         f"Asked once each: {worst}{most}.\n"

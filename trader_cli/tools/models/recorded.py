@@ -58,6 +58,8 @@ class RecordedModel:
 
     def _difference(self, question: Question, row: dict[str, Any]) -> str | None:
         """Where a question is not the one that was asked then; None where it is the same."""
+        if (most := row.get("max_output_tokens")) not in (None, question.max_output_tokens):
+            return f"its answer may have {question.max_output_tokens} tokens, it was {most}"
         schema_json, tools_json = dumps(question.schema), tools_text(question.tools)
         sha256, was = prompt_sha256(question.prompt, schema_json, tools_json), row["prompt_sha256"]
         if sha256 == was:
