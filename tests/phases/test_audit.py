@@ -502,7 +502,7 @@ def test_a_link_without_rows_is_named(path: Path) -> None:
     with tampering(path) as db:
         (link,) = db.execute("SELECT max(link) FROM portfolio").fetchone()
         for table in migrations.CHAINED:
-            db.execute(f"UPDATE {table} SET link = link - 1 WHERE link = ?", (link,))
+            db.execute(f"UPDATE {table} SET link = link - 1 WHERE link = ?", (link,))  # noqa: S608 - our own names
         seal_anew(db)
     assert failed(path)[TIMES] == (f"link {link} seals no row",)
 

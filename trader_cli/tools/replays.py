@@ -287,7 +287,8 @@ def turns_in(ledger: Ledger, link: int) -> list[dict[str, Any]]:
     """The law's changes of the trading state that a link brought, with their times and traces."""
     first = chain.first_id(ledger.db, "events", link)
     rows = ledger.db.execute(
-        "SELECT data_json, ts_utc, trace_id FROM events WHERE id >= ? AND link = ? AND +kind = 'STATE' AND id < ? + 64 ORDER BY id",
+        "SELECT data_json, ts_utc, trace_id FROM events "
+        "WHERE id >= ? AND link = ? AND +kind = 'STATE' AND id < ? + 64 ORDER BY id",
         (first, link, first),
     )
     return [{**json.loads(data_json), "ts_utc": at, "trace_id": trace_id} for data_json, at, trace_id in rows]
