@@ -417,10 +417,9 @@ def other_minds(settings: Settings, ledger: Ledger, name: str, max_cost: Decimal
     return Minds(mind, mind, mind, host=line.server.host, leave=line.close)
 
 
-def left_today(settings: Settings, ledger: Ledger) -> Decimal | None:
-    """What the day's budget for models has left, in USD; None without one."""
-    budget = settings.model_budget_usd_per_day
-    return None if budget is None else max(ZERO, sub(budget, ledger.spent_on(wall_now())))
+def left_today(settings: Settings, ledger: Ledger) -> Decimal:
+    """What the day's budget for models has left, in USD."""
+    return max(ZERO, sub(settings.model_budget_usd_per_day, ledger.spent_on(wall_now())))
 
 
 def _known(settings: Settings, model: str | None, agent: Agent) -> Known:
