@@ -50,12 +50,12 @@ def row(kept: Ledger, call_id: int) -> dict[str, Any]:
 
 def as_asked(kept: Ledger, trace_id: str, agent: Agent, facts_json: str) -> Question:
     """The question of a row again."""
-    prompt, schema_json = kept.db.execute(
-        "SELECT prompt, schema_json FROM prompts WHERE sha256 = (SELECT prompt_sha256 FROM model_calls "
-        "WHERE trace_id = ? AND agent = ?)",
+    prompt, schema_json, most = kept.db.execute(
+        "SELECT prompt, schema_json, max_output_tokens FROM prompts JOIN model_calls ON prompt_sha256 = sha256 "
+        "WHERE model_calls.trace_id = ? AND model_calls.agent = ?",
         (trace_id, agent.value),
     ).fetchone()
-    return Question(agent, trace_id, prompt, json.loads(facts_json), "x", json.loads(schema_json), 1)
+    return Question(agent, trace_id, prompt, json.loads(facts_json), "x", json.loads(schema_json), most)
 
 
 # What was spent.
