@@ -39,6 +39,7 @@ class Entry(NamedTuple):
 COMMANDS = (
     Entry("cycle", "cycle:cycle", "Run", "One whole cycle: recover, plan, propose, judge, execute, snapshot."),
     Entry("loop", "loop:loop", "Run", "Cycle after cycle, asleep until the plan's next wake-up."),
+    Entry("backtest", "backtest:backtest", "Run", "The same cycles over recorded or simulated bars; once or many."),
     Entry(
         "replay", "replay:replay", "Run", "Every step again from the ledger, byte for byte; or asked of another model."
     ),
@@ -50,6 +51,7 @@ COMMANDS = (
     Entry("recover", "recover:recover", "One step", "Find out what became of orders that are not settled."),
     Entry("status", "status:status", "Look", "Where we stand: state, position, equity, next wake-up."),
     Entry("why", "why:why", "Look", "Why a trade was made, or why not; what came of it and what was learnt."),
+    Entry("report", "report:report", "Look", "What trading came to, beside holding, cash and chance."),
     Entry("memory show", "memory:show", "Look", "What is believed of each policy, and how well confidence was stated."),
     Entry("models", "models:models", "Look", "Which models think, what they cost, until when they exist."),
     Entry("ledger show", "ledger:show", "Look", "The newest cycles, one line each."),

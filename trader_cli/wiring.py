@@ -14,10 +14,11 @@ from trader_cli.config import Settings
 from trader_cli.core.decimals import ZERO, percent, sub, text
 from trader_cli.core.errors import BusyError, ConfigError, NotFoundError, UpstreamError
 from trader_cli.core.limits import margin_pct, smallest_cap
-from trader_cli.core.moments import Moment, iso, span_ms, span_text
-from trader_cli.core.ports import CandleSource, Clock, Exchange, Ids
+from trader_cli.core.moments import Moment, ceil_to, iso, span_ms, span_text
+from trader_cli.core.ports import CandleSource, Clock, Exchange, Ids, Model
 from trader_cli.core.pricing import DOLLARS
 from trader_cli.phases.desk import Desk, Minds
+from trader_cli.schemas.backtest import Sole
 from trader_cli.schemas.question import Agent
 from trader_cli.schemas.situation import Limits, TradingState
 from trader_cli.tools.clock import Signals, SystemClock, VirtualClock, wall_now
@@ -33,6 +34,7 @@ from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.lock import FileLock
 from trader_cli.tools.markets.recorded import RecordedMarket
 from trader_cli.tools.markets.simulated import SimulatedMarket
+from trader_cli.tools.models.coin import EVERY_BARS, CoinModel
 from trader_cli.tools.models.openai import OPENAI_URL, Known, Line, OpenAIModel, Server
 from trader_cli.tools.models.purse import Purse, Tariff
 from trader_cli.tools.models.rules import RulesModel
@@ -76,6 +78,8 @@ class Bench:
         creates: False: a ledger that is not there is NotFoundError.
         model, max_cost: one model for all agents in this run, and the most that they may cost in it (USD).
         shows: nothing is asked; the minds keep the requests that would be sent.
+        since: virtual time does not begin before this moment.
+        sole: the one policy that the offline rules trade, or chance.
     """
 
     dry_run: bool = False
@@ -86,6 +90,8 @@ class Bench:
     model: str | None = None
     max_cost: Decimal | None = None
     shows: bool = False
+    since: Moment | None = None
+    sole: Sole | None = None
 
 
 @contextmanager
@@ -108,11 +114,11 @@ def open_desk(settings: Settings, bench: Bench = Bench()) -> Iterator[Desk]:
             if live is not None and not ledger.identity():  # a ledger is pinned to a market that there is
                 live.connect()
             deposit = settings.paper_balance_usdt if settings.mode == "paper" else None
-            ledger.pin(new_ledger_id(), identity(settings, source), deposit, began(settings, source))
+            ledger.pin(new_ledger_id(), identity(settings, source), deposit, began(settings, source, bench.since))
         if live is not None:
             desk = _live_desk(settings, ledger, bench, live, signals)
         else:
-            desk = _desk(settings, ledger, source or candle_source(settings), bench)
+            desk = virtual_desk(settings, ledger, source or candle_source(settings), bench)
         closing.callback(desk.minds.leave)
         yield desk
 
@@ -212,9 +218,11 @@ def candle_source(settings: Settings) -> CandleSource:
     return RecordedMarket(Path(str(settings.market)), timeframe_ms if settings.timeframe_explicit else None)
 
 
-def began(settings: Settings, source: CandleSource | None) -> Moment:
-    """Where market time begins: now where it is live, else when enough bars have closed."""
-    return wall_now() if source is None else source.start(settings.ohlcv_limit)
+def began(settings: Settings, source: CandleSource | None, since: Moment | None = None) -> Moment:
+    """Where market time begins: now where it is live, else when enough bars have closed, and not before `since`."""
+    if source is None:
+        return wall_now()
+    return max(source.start(settings.ohlcv_limit), ceil_to(since or 0, source.timeframe_ms))
 
 
 def identity(settings: Settings, source: CandleSource | None) -> dict[str, str]:
@@ -299,9 +307,9 @@ def cap_notices(desk: Desk, price: Decimal) -> list[str]:
     ]
 
 
-def _desk(settings: Settings, ledger: Ledger, source: CandleSource, bench: Bench) -> Desk:
+def virtual_desk(settings: Settings, ledger: Ledger, source: CandleSource, bench: Bench) -> Desk:
     """A desk on virtual time: paper over simulated or recorded bars."""
-    start = began(settings, source)
+    start = began(settings, source, bench.since)
     market = rules(settings.symbol, settings.paper_fee_pct)
     expected = costs(settings.paper_fee_pct, settings.paper_slippage_bps)
     clock = VirtualClock(lambda: ledger.market_time(start), source.timeframe_ms, bench.signals or Signals(), bench.fast)
@@ -382,7 +390,7 @@ def _minds(settings: Settings, ledger: Ledger, ids: Ids, bench: Bench, stop: Ope
             shown[Agent.PLANNER], shown[Agent.TRADER], shown[Agent.JUDGE], tool_rounds=settings.trader_tool_rounds
         )
     if not pays(settings, bench):
-        rules_model = RulesModel(ids)
+        rules_model = _rules(ids, bench.sole)
         return Minds(rules_model, rules_model, rules_model)
     line = Line(server(settings), (bench.signals or Signals()).wait, partial(_halted, stop))
     purse = Purse(ledger, settings.model_budget_usd_per_day, bench.max_cost)
@@ -396,6 +404,15 @@ def _minds(settings: Settings, ledger: Ledger, ids: Ids, bench: Bench, stop: Ope
         leave=line.close,
         proofs=tuple({mind.name: mind.prove for mind in minds.values()}.items()),
     )
+
+
+def _rules(ids: Ids, sole: Sole | None) -> Model:
+    """The offline model: what is believed best, one policy only, or chance."""
+    if sole is None:
+        return RulesModel(ids)
+    if sole.policy == CoinModel.name:
+        return CoinModel(SeededIds(f"coin {sole.params.get('seed', 1)}"), int(sole.params.get("every", EVERY_BARS)))
+    return RulesModel(ids, (sole.policy, sole.params))
 
 
 def other_minds(settings: Settings, ledger: Ledger, name: str, max_cost: Decimal | None, signals: Signals) -> Minds:

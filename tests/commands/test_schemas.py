@@ -33,6 +33,7 @@ READS = (
     *("ledger show -n 0", "ledger show -n 0 -o wide", "ledger show --trades", "ledger show --errors -n 0"),
     *("ledger show --agent PLANNER", "ledger show --agent TRADER -n 0", "ledger show --agent JUDGE"),
     *("replay --since 999d --model rules",),
+    *("report", "report --since 1h", "backtest --simulated 7 --bars 30 -o runs", "backtest --bars 30 -o runs --sweep g.toml"),
     *("why last", "why 1", "memory show", "memory show --policy ma_trend"),
     *("replay last", "replay --since 999d", "recover --dry-run", "plan --dry-run", "cycle --dry-run", "stop --dry-run"),
     *("ledger stats", "ledger path", "ledger query select+1", "ledger export trades", "ledger export lots"),

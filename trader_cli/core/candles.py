@@ -1,7 +1,8 @@
 """The checks that every window of candles passes before a decision may see it, and its bars on a longer timeframe.
 
-A clean window takes one quick test of whole columns. Any other is gone through bar by bar and each fault
-is named: nothing is repaired, filled in or dropped in silence.
+A window whose bars are sound by themselves takes one quick test of whole columns, then a look for gaps and quiet
+times. Any other is gone through bar by bar and each fault is named: nothing is repaired, filled in or dropped
+in silence.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal, localcontext
 from itertools import groupby, pairwise
-from operator import eq, le
+from operator import le, lt
 
 from trader_cli.core.decimals import MONEY, ZERO, add, mul
 from trader_cli.core.moments import Moment, iso
@@ -43,7 +44,9 @@ def examine(batch: CandleBatch, timeframe_ms: int, now: Moment, limit: int, befo
         newest = rows[-1]
         closes = (*before.closes[1:], float(newest.close))
         return Window(batch.source, timeframe_ms, rows, (), newest.close, now - newest.opened_at - timeframe_ms, closes)
-    sound, faults = (rows, []) if _clean(rows, timeframe_ms, now) else _sift(rows, timeframe_ms, now)
+    sound, faults = (
+        (rows, _pauses(rows, timeframe_ms)) if _sane(rows, timeframe_ms, now) else _sift(rows, timeframe_ms, now)
+    )
     price = sound[-1].close if sound else None
     age_ms = now - sound[-1].opened_at - timeframe_ms if sound else None
     found = [*_lacks(len(rows), len(sound), limit), *_stale(age_ms, timeframe_ms), *faults]
@@ -87,18 +90,17 @@ def _follows(rows: Candles, before: Window, timeframe_ms: int, now: Moment, limi
         return False
 
 
-def _clean(rows: Candles, timeframe_ms: int, now: Moment) -> bool:
-    """Whether no row has a fault, tested by whole columns; False may also mean "look closer".
+def _sane(rows: Candles, timeframe_ms: int, now: Moment) -> bool:
+    """Whether no row has a fault and all ascend, tested by whole columns; False may also mean "look closer".
 
-    All prices within a factor of two and all volumes above zero leave no room for an absurd or quiet bar,
-    and every run of six flat bars shows in each sixth bar.
+    All prices within a factor of two leave no room for an absurd bar.
     """
     if not rows:
         return True
     stamps, opens, highs, lows, closes, volumes = zip(*rows, strict=True)
-    if stamps[0] % timeframe_ms or stamps[-1] + timeframe_ms > now:
+    if stamps[-1] + timeframe_ms > now or any(stamp % timeframe_ms for stamp in stamps):
         return False
-    if stamps != tuple(range(stamps[0], stamps[0] + len(rows) * timeframe_ms, timeframe_ms)):
+    if not all(map(lt, stamps, stamps[1:])):
         return False
     try:
         with localcontext(MONEY):
@@ -107,16 +109,26 @@ def _clean(rows: Candles, timeframe_ms: int, now: Moment) -> bool:
                 bottom > ZERO
                 and top <= bottom * 2
                 and top < _LARGEST
-                and min(volumes) > ZERO
+                and min(volumes) >= ZERO
                 and max(volumes) < _LARGEST
                 and all(map(le, lows, opens))
                 and all(map(le, lows, closes))
                 and all(map(le, opens, highs))
                 and all(map(le, closes, highs))
-                and not any(map(eq, lows[::FLAT_BARS], highs[::FLAT_BARS]))
             )
     except ArithmeticError:  # a NaN was compared
         return False
+
+
+def _pauses(rows: Candles, timeframe_ms: int) -> list[Defect]:
+    """The gaps and quiet times between sane rows, by time. Every run of six flat bars shows in each sixth bar."""
+    if not rows:
+        return []
+    stamps = [row.opened_at for row in rows]
+    faults = [] if stamps[-1] - stamps[0] == (len(rows) - 1) * timeframe_ms else [*_gaps(stamps, timeframe_ms)]
+    if not all(row.volume for row in rows) or any(row.high == row.low for row in rows[::FLAT_BARS]):
+        faults += _plateaus(rows)
+    return sorted(faults, key=lambda fault: fault.at or 0)
 
 
 def _sift(rows: Candles, timeframe_ms: int, now: Moment) -> tuple[Candles, list[Defect]]:

@@ -39,6 +39,7 @@ class ModelSpec:
         price: None when it is not known.
         shutdown: the day (UTC, `YYYY-MM-DD`) from which it is gone; None when none is announced.
         successor: the model that takes its place.
+        cutoff: the last day that its training saw; None when that is not known.
     """
 
     name: str
@@ -50,3 +51,4 @@ class ModelSpec:
     price: Price | None = None
     shutdown: str | None = None
     successor: str | None = None
+    cutoff: str | None = None

@@ -125,7 +125,7 @@ def _lots(ledger: Ledger, span: Span) -> Iterator[Row]:
     policies: dict[str, str | None] = {}
     for change in ledger.changes():
         if change.order and change.order not in policies:
-            policies[change.order] = _policy(ledger, change.order)
+            policies[change.order] = policy_of(ledger, change.order)
         book = changed(book, change, base, quote)
         held, closed = lotted(held, change, book, base, quote)
         for one in closed:
@@ -193,7 +193,7 @@ def _currencies(ledger: Ledger) -> tuple[str, str]:
     return base, quote
 
 
-def _policy(ledger: Ledger, client_order_id: str) -> str | None:
+def policy_of(ledger: Ledger, client_order_id: str) -> str | None:
     """The policy that proposed an order; None for one that nobody proposed."""
     row = ledger.db.execute(
         "SELECT json_extract(t.payload_json, '$.policy_id') FROM orders AS o "

@@ -35,6 +35,8 @@ CAREFUL_RATIO = 2.0
 MAX_QTY = Decimal(10**12 - 1)
 """The largest quantity the wire form can say."""
 DAY_SECS = 86_400
+UNHURRIED_SECS = 300.0
+"""Of short bars the planner passes over some while nothing is held: a bar of the default timeframe in all."""
 
 
 class RulesModel:
@@ -42,8 +44,10 @@ class RulesModel:
 
     name = "rules"
 
-    def __init__(self, ids: Ids) -> None:
+    def __init__(self, ids: Ids, only: tuple[str, Mapping[str, object]] | None = None) -> None:
+        """`only` is the one policy, with its parameters, that is ever planned; else what is believed best."""
         self._ids = ids
+        self._only = only
 
     def answer(self, question: Question) -> Answer:
         """Answer from the facts: always `ok`, for nothing, at once."""
@@ -63,7 +67,10 @@ class RulesModel:
         owner = _owner(_mapping(facts.get("position")))
         state = facts.get("trading_state")
         if here is Regime.UNDEFINED or _blocked(facts) or state not in ("RUN", "REDUCE"):
-            return _plan_payload("OBSERVE", 0.0, facts, [owner or _strategy("cash")])
+            return plan_of("OBSERVE", 0.0, facts, [owner or _strategy("cash")])
+        if self._only is not None:
+            chosen = [] if state == "REDUCE" else [_strategy(*self._only)]
+            return plan_of("TRADE", 0.0, facts, _strategies(owner, chosen, False))
         beliefs = _beliefs(facts, here)
         explore = explore_ratio(int(sum(belief.n for belief in beliefs)))
         chance = self._ids.chance(trace_id)
@@ -72,7 +79,7 @@ class RulesModel:
         ranked = ranking(expected)[:2]
         flee = here is Regime.TURBULENT and falling(features)
         chosen = [] if flee or state == "REDUCE" else [_strategy(name, tuned(name, here)) for name in ranked]
-        return _plan_payload("TRADE", explore, facts, _strategies(owner, chosen, flee))
+        return plan_of("TRADE", explore, facts, _strategies(owner, chosen, flee))
 
 
 # --- planner ---------------------------------------------------------------------------------
@@ -119,13 +126,18 @@ def _beliefs(facts: Facts, here: Regime) -> list[Posterior]:
     return beliefs
 
 
-def _plan_payload(mode: str, explore: float, facts: Facts, strategies: list[Payload]) -> Payload:
-    """The plan, awake again at the next close of a bar; at the one after where that is nearer than 30 seconds."""
+def plan_of(mode: str, explore: float, facts: Facts, strategies: list[Payload]) -> Payload:
+    """The plan, awake again at the next close of a bar that is not nearer than 30 seconds.
+
+    With nothing held, at the last one within `UNHURRIED_SECS`: what a shorter bar moves rarely pays for a round trip.
+    """
     timeframe = _number(facts.get("timeframe_secs")) or 300.0
     wait = _number(facts.get("secs_to_next_close"))
     if wait is None:
         wait = timeframe
-    elif wait < 30:
+    if _mapping(facts.get("position")).get("held") is False and timeframe > 0 and wait <= UNHURRIED_SECS:
+        wait += (UNHURRIED_SECS - wait) // timeframe * timeframe
+    if wait < 30:
         wait += timeframe
     return {
         "mode": mode,
@@ -139,7 +151,7 @@ def _plan_payload(mode: str, explore: float, facts: Facts, strategies: list[Payl
 
 
 @dataclass(frozen=True, slots=True)
-class _Room:
+class Room:
     """How much may be bought and sold, in base; `least` is the smallest BUY, on the step."""
 
     max_buy: Decimal
@@ -148,14 +160,15 @@ class _Room:
     step: Decimal
 
 
-def _room(facts: Facts) -> _Room | None:
+def room_of(facts: Facts) -> Room | None:
+    """What the facts say may be traded; None where they do not."""
     room = _mapping(facts.get("room"))
     max_buy, max_sell = _money(room.get("max_buy")), _money(room.get("max_sell"))
     least, step = _money(room.get("min_qty")), _money(room.get("step"))
     if max_buy is None or max_sell is None or least is None or not step:
         return None
     least = max(ceil_to(least, step), step)
-    return _Room(floor_to(min(max_buy, MAX_QTY), step), floor_to(min(max_sell, MAX_QTY), step), least, step)
+    return Room(floor_to(min(max_buy, MAX_QTY), step), floor_to(min(max_sell, MAX_QTY), step), least, step)
 
 
 def _propose(facts: Facts) -> Payload:
@@ -165,7 +178,7 @@ def _propose(facts: Facts) -> Payload:
         return _hold(planned, "the plan is to observe")
     signals = [item for item in _items(facts.get("signals")) if _policy(item) in planned]
     signals.sort(key=lambda item: planned.index(item["policy_id"]))
-    position, room = _mapping(facts.get("position")), _room(facts)
+    position, room = _mapping(facts.get("position")), room_of(facts)
     if not isinstance(position.get("held"), bool) or room is None:
         return _hold(planned, "does not know what is held, or how much may be traded")
     if position["held"]:
@@ -173,7 +186,7 @@ def _propose(facts: Facts) -> Payload:
     return _enter(facts, room, signals, planned)
 
 
-def _leave(position: Facts, room: _Room, signals: list[Payload], planned: list[str]) -> Payload:
+def _leave(position: Facts, room: Room, signals: list[Payload], planned: list[str]) -> Payload:
     """Follow the owner's exit, or cash; every policy of the plan speaks for a position that nobody owns.
 
     What may be sold is the law's word, least order included: a sale is not trapped by the least BUY.
@@ -187,17 +200,17 @@ def _leave(position: Facts, room: _Room, signals: list[Payload], planned: list[s
     qty = floor_to(min(base, room.max_sell), room.step)
     if qty <= ZERO:
         return _hold(planned, f"holds {brief(base)}, but 0 of it can be sold; {_said(exits[0])}")
-    return _order("SELL", qty, exits[0]["policy_id"], _said(exits[0]), _confidence(exits[0]))
+    return order_of("SELL", qty, exits[0]["policy_id"], _said(exits[0]), _confidence(exits[0]))
 
 
-def _enter(facts: Facts, room: _Room, signals: list[Payload], planned: list[str]) -> Payload:
+def _enter(facts: Facts, room: Room, signals: list[Payload], planned: list[str]) -> Payload:
     """Take the strongest BUY if its expected move pays for the round trip; beside cash nothing is bought."""
     buys = [s for s in signals if s.get("action") == "BUY" and "cash" not in planned]
     if not buys:
         return _hold(planned, f"stays out; {_said(signals[0])}" if signals else "stays out: no signal")
     best = max(buys, key=_strength)
     edge, costs = _number(best.get("edge_bp")), _number(_mapping(facts.get("costs")).get("round_trip_bp"))
-    size = _size(facts, room, _confidence(best))
+    size = size_of(facts, room, _confidence(best))
     if edge is None or costs is None or size is None:
         return _hold(planned, "stays out: volatility, costs, price or equity is unknown")
     if edge <= costs:
@@ -207,10 +220,10 @@ def _enter(facts: Facts, room: _Room, signals: list[Payload], planned: list[str]
         blocked = ", ".join(map(str, named)) if isinstance(named, list) else ""
         why = f"the law: {blocked}" if blocked else f"least order {brief(room.least)}"
         return _hold(planned, f"room {brief(room.max_buy)}, {why}; {_said(best)}")
-    return _order("BUY", size, best["policy_id"], f"{_said(best)}; edge {edge:.1f} bp", _confidence(best))
+    return order_of("BUY", size, best["policy_id"], f"{_said(best)}; edge {edge:.1f} bp", _confidence(best))
 
 
-def _size(facts: Facts, room: _Room, confidence: float) -> Decimal | None:
+def size_of(facts: Facts, room: Room, confidence: float) -> Decimal | None:
     """A tenth of our equity, less where confidence is low or days are wild; within room, on the step.
 
     Floats end in a whole percentage here, so that none of them multiplies money.
@@ -239,13 +252,14 @@ def _said(signal: Payload) -> str:
 
 
 def _hold(planned: list[str], why: str, policy_id: str | None = None) -> Payload:
-    return _order("HOLD", ZERO, policy_id or (planned[0] if planned else "cash"), why, 0.5)
+    return order_of("HOLD", ZERO, policy_id or (planned[0] if planned else "cash"), why, 0.5)
 
 
-def _order(action: str, qty: Decimal, policy_id: str, why: str, confidence: float) -> Payload:
+def order_of(action: str, qty: Decimal | None, policy_id: str, why: str, confidence: float) -> Payload:
+    """A proposal in the words of its schema; `qty` in base, None for nothing."""
     return {
         "action": action,
-        "qty": text(qty),
+        "qty": text(qty or ZERO),
         "policy_id": policy_id,
         "hypothesis": why[:120],
         "confidence": confidence,

@@ -2,6 +2,7 @@
 
 Prices: the price map of litellm 1.106.2. Effort, temperature: OpenAI's documentation of 2026-09-25, live probes of
 2026-08 and 2026-09. Shutdown days: the openai SDK's list of models. Successors: OpenAI's deprecations page, 2026-08.
+Training cut-offs: OpenAI's model pages, from memory; of later models they are not known here.
 Prices fall (gpt-5.6-sol was 5/30 in June 2026): the ledger keeps tokens, so that a cost can be reckoned anew.
 """
 
@@ -33,8 +34,8 @@ def _price(given: str, cached: str, written: str, *, writes: Decimal | None = _W
     return Price(read, Decimal(cached), Decimal(written), None if writes is None else read * writes)
 
 
-def _gpt_5(name: str, price: Price, successor: str) -> ModelSpec:
-    return ModelSpec(name, _OLD, "medium", "never", True, 128_000, price, _GONE, successor)
+def _gpt_5(name: str, price: Price, successor: str, cutoff: str) -> ModelSpec:
+    return ModelSpec(name, _OLD, "medium", "never", True, 128_000, price, _GONE, successor, cutoff)
 
 
 def _later(name: str, price: Price, ceiling: int | None = None) -> ModelSpec:
@@ -43,9 +44,9 @@ def _later(name: str, price: Price, ceiling: int | None = None) -> ModelSpec:
 
 
 _SPECS = (
-    _gpt_5("gpt-5", _price("1.25", "0.125", "10", writes=None), "gpt-5.6-sol"),
-    _gpt_5("gpt-5-mini", _price("0.25", "0.025", "2", writes=None), "gpt-5.6-terra"),
-    _gpt_5("gpt-5-nano", _price("0.05", "0.005", "0.4", writes=None), "gpt-5.6-luna"),
+    _gpt_5("gpt-5", _price("1.25", "0.125", "10", writes=None), "gpt-5.6-sol", "2024-09-30"),
+    _gpt_5("gpt-5-mini", _price("0.25", "0.025", "2", writes=None), "gpt-5.6-terra", "2024-05-31"),
+    _gpt_5("gpt-5-nano", _price("0.05", "0.005", "0.4", writes=None), "gpt-5.6-luna", "2024-05-31"),
     ModelSpec(
         name="gpt-5.4-mini",
         efforts=("none", "low", "medium", "high", "xhigh"),

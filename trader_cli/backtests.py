@@ -1,0 +1,149 @@
+"""A backtest as a pure function of what it is made of: the same phases, on virtual time, in a ledger of its own.
+
+There is no second way of trading here: a run is `loop` over recorded or simulated bars. Its ledger is named by what it
+is made of, so that the same run again goes on where it was, or is done already.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from trader_cli import __version__
+from trader_cli.config import FIELDS, Settings, settings_from, shown
+from trader_cli.core.decimals import dec
+from trader_cli.core.errors import ConfigError, MarketEndedError, TraderError
+from trader_cli.core.moments import Moment
+from trader_cli.core.ports import CandleSource
+from trader_cli.phases.cycle import loop
+from trader_cli.phases.desk import Desk
+from trader_cli.phases.lookahead import SAMPLES, Peeked, lookahead
+from trader_cli.phases.startup import shutdown
+from trader_cli.schemas.backtest import Outcome, Run
+from trader_cli.schemas.performance import Performance
+from trader_cli.tools.clock import Signals, wall_now
+from trader_cli.tools.markets.altered import AlteredMarket
+from trader_cli.tools.performance import performance
+from trader_cli.tools.rehearsal import rehearse
+from trader_cli.tools.verification import content_sha256
+from trader_cli.wiring import Bench, candle_source, loop_lock, open_desk, open_reader, virtual_desk
+
+MADE_OF = (
+    "symbol", "timeframe", "market", "simulated_seed", "ohlcv_limit", "paper_balance_usdt", "paper_fee_pct",
+    "paper_slippage_bps", "deposit_cap_usdt", "cap_in_all_modes", "max_order_usdt", "max_orders_per_day",
+    "max_orders_per_hour", "cooldown_secs", "max_losing_streak", "max_rejected_streak", "streak_cooldown_secs",
+    "daily_loss_limit_usdt", "max_drawdown_pct", "min_confidence", "verdict_max_age_secs", "max_price_drift_pct",
+    "trading",
+)  # fmt: skip
+"""The settings that a backtest's ledger depends on."""
+ELSEWHERE = tuple(name for name in FIELDS if name not in MADE_OF)
+"""All others: whose money, where, models, keys, logs."""
+
+Progress = Callable[[Moment, int], None]
+"""Told the market time and the number of cycles so far."""
+
+
+def run_of(settings: Settings, span: tuple[Moment | None, Moment | None] = (None, None), **more: Any) -> Run:
+    """A run of these settings, on paper whatever they say. Raises ConfigError for bars that cannot be used."""
+    texts = {name.upper(): shown(settings, name.upper()) for name in MADE_OF}
+    if not settings.timeframe_explicit:
+        del texts["TIMEFRAME"]  # a file's own spacing rules
+    kept = {name: text for name, text in texts.items() if text is not None}
+    sha256 = getattr(candle_source(settings), "sha256", "")
+    return Run(kept, sha256, *span, **more)
+
+
+def run_id(run: Run) -> str:
+    """A name that follows from all that a run is made of, this program's version included."""
+    made = {**asdict(run), "version": __version__}
+    made["settings"] = {**run.settings, "MARKET": Path(run.settings.get("MARKET", "")).name}
+    return hashlib.sha256(json.dumps(made, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:12]
+
+
+def settings_of(run: Run, ledger: Path, secrets: Settings | None = None) -> Settings:
+    """A run's settings: paper, its own ledger; the keys of a model's server only from `secrets`."""
+    texts = {**run.settings, "MODE": "paper", "AGENTS": "rules", "DB_PATH": str(ledger)}
+    made = settings_from("", "", {}, texts).settings
+    if run.model is None or secrets is None:
+        return made
+    names = [name for name in FIELDS if name.startswith(("openai", "model_", "trader_tool"))]
+    return made.model_copy(update={"agents": "openai", **{name: getattr(secrets, name) for name in names}})
+
+
+def bench_of(run: Run, signals: Signals | None = None) -> Bench:
+    """How a run wants its desk: fast, and with the mind that it names."""
+    cost = None if run.max_cost is None else dec(run.max_cost)
+    return Bench(fast=True, signals=signals, model=run.model, max_cost=cost, since=run.since, sole=run.sole)
+
+
+@contextmanager
+def running(run: Run, settings: Settings, signals: Signals | None = None) -> Iterator[Desk]:
+    """The desk of a run, held by this process alone. Raises BusyError, ConfigError, LedgerError."""
+    with loop_lock(settings, dry_run=False), open_desk(settings, bench_of(run, signals)) as desk:
+        yield desk
+        shutdown(desk)
+
+
+def carry_out(run: Run, desk: Desk, progress: Progress = lambda at, cycles: None) -> int:
+    """Go on to the run's end, or to a signal; returns how many cycles this took. Raises what ends a loop."""
+    done = 0
+    for came in loop(desk, until=run.until):
+        if isinstance(came, MarketEndedError):
+            break
+        if isinstance(came, TraderError):
+            raise came
+        done += 1
+        progress(came.plan.at, done)
+    return done
+
+
+def span_of(run: Run, settings: Settings) -> tuple[CandleSource, Moment, Moment | None]:
+    """The bars of a run, and the market time from where to where they go."""
+    source = candle_source(settings)
+    start = source.start(settings.ohlcv_limit)
+    ends = [at for at in (run.until, source.end()) if at is not None]
+    return source, max(start, run.since or 0), min(ends, default=None)
+
+
+def run_one(run: Run, folder: str, told: dict[str, Any]) -> Outcome:
+    """One run of a sweep, whole, whatever it takes: a failure is an outcome, too."""
+    name = run_id(run)
+    path = Path(folder) / f"{name}.db"
+    try:
+        settings = settings_of(run, path)
+        if run.market_sha256 and run_of(settings).market_sha256 != run.market_sha256:
+            raise ConfigError(f"{settings.market}: the bars are not those of the sweep", "Give every worker one file.")
+        with running(run, settings) as desk:
+            carry_out(run, desk)
+        with open_reader(settings) as ledger:
+            came, content = performance(ledger, name=path.name, flips=0), content_sha256(ledger)
+    except TraderError as error:
+        return Outcome(name, told, error.message, str(path))
+    except Exception as error:  # noqa: BLE001 - one run of many: it is listed, and the others go on
+        return Outcome(name, told, f"{type(error).__name__}: {error}", str(path))
+    return _outcome(name, told, str(path), came, content)
+
+
+def _outcome(name: str, told: dict[str, Any], path: str, came: Performance, content: str) -> Outcome:
+    return Outcome(
+        name, told, None, path, came.cycles, came.trades, came.ended.equity, came.gained, came.fall.share,
+        came.exposure, came.sharpe.value, came.baselines.hold if came.baselines else None, came.returns, content,
+    )  # fmt: skip
+
+
+def peeks(run: Run, settings: Settings, most: int = SAMPLES, source: CandleSource | None = None) -> Iterator[Peeked]:
+    """The decisions of a run that is done, made again under altered futures."""
+    bars = source or candle_source(settings)
+    path = settings.db_path
+
+    def desk_at(link: int, at: Moment, way: str) -> Desk:
+        past = rehearse(path, wall_now, link)
+        return virtual_desk(settings, past, AlteredMarket(bars, at, way), bench_of(run))
+
+    with open_reader(settings) as ledger:
+        yield from lookahead(ledger, desk_at, most)
