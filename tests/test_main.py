@@ -108,7 +108,19 @@ def test_help_names_every_command_and_panel_and_imports_none_of_them(clean_env: 
 
 def test_the_commands_are_the_promised_ones() -> None:
     assert {entry.words for entry in COMMANDS} == {
-        *("cycle", "loop", "backtest", "report", "replay", "plan", "propose", "judge", "execute", "snapshot", "recover"),
+        *(
+            "cycle",
+            "loop",
+            "backtest",
+            "report",
+            "replay",
+            "plan",
+            "propose",
+            "judge",
+            "execute",
+            "snapshot",
+            "recover",
+        ),
         *("status", "models", "ledger show", "ledger trace", "ledger verify", "stop", "resume", "gate test"),
         *("ledger tail", "ledger export", "ledger query", "ledger stats", "ledger path"),
         *("why", "memory show", "init", "config show", "config check", "config example"),

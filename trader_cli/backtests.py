@@ -136,14 +136,18 @@ def _outcome(name: str, told: dict[str, Any], path: str, came: Performance, cont
     )  # fmt: skip
 
 
-def peeks(run: Run, settings: Settings, most: int = SAMPLES, source: CandleSource | None = None) -> Iterator[Peeked]:
-    """The decisions of a run that is done, made again under altered futures."""
-    bars = source or candle_source(settings)
-    path = settings.db_path
+def peeks(
+    run: Run,
+    settings: Settings,
+    most: int = SAMPLES,
+    planted: Callable[[CandleSource], CandleSource] = lambda bars: bars,
+) -> Iterator[Peeked]:
+    """The decisions of a run that is done, made again under altered futures; `planted` stands before the market."""
+    bars = candle_source(settings)
 
     def desk_at(link: int, at: Moment, way: str) -> Desk:
-        past = rehearse(path, wall_now, link)
-        return virtual_desk(settings, past, AlteredMarket(bars, at, way), bench_of(run))
+        past = rehearse(settings.db_path, wall_now, link)
+        return virtual_desk(settings, past, planted(AlteredMarket(bars, at, way)), bench_of(run))
 
     with open_reader(settings) as ledger:
         yield from lookahead(ledger, desk_at, most)

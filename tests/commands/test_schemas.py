@@ -33,7 +33,8 @@ READS = (
     *("ledger show -n 0", "ledger show -n 0 -o wide", "ledger show --trades", "ledger show --errors -n 0"),
     *("ledger show --agent PLANNER", "ledger show --agent TRADER -n 0", "ledger show --agent JUDGE"),
     *("replay --since 999d --model rules",),
-    *("report", "report --since 1h", "backtest --simulated 7 --bars 30 -o runs", "backtest --bars 30 -o runs --sweep g.toml"),
+    *("report", "report --since 1h", "backtest --simulated 7 --bars 30 -o runs"),
+    "backtest --bars 30 -o runs --sweep g.toml",
     *("why last", "why 1", "memory show", "memory show --policy ma_trend"),
     *("replay last", "replay --since 999d", "recover --dry-run", "plan --dry-run", "cycle --dry-run", "stop --dry-run"),
     *("ledger stats", "ledger path", "ledger query select+1", "ledger export trades", "ledger export lots"),
@@ -109,6 +110,7 @@ def test_every_schema_that_the_program_names_is_shipped_and_no_other() -> None:
 
 def test_every_command_keeps_the_schema_it_names(ledger: Path, say: Say) -> None:
     seen = set()
+    Path("g.toml").write_text("[policy.coin]\nseed = [1, 2]\n", encoding="utf-8")
     for words in (*READS, *WRITES):
         said = say(*words.split(), "--json")
         assert said.code == 0, (words, said)

@@ -245,6 +245,16 @@ def test_a_plan_wakes_at_the_next_close_within_its_bounds(timeframe: int, to_clo
     assert ask(Agent.PLANNER, facts)["next_wakeup_secs"] == expected
 
 
+@pytest.mark.parametrize(
+    ("timeframe", "to_close", "held", "expected"),
+    [(60, 60, False, 300), (60, 59, False, 299), (60, 5, False, 245), (60, 60, True, 60), (180, 180, False, 180)],
+)
+def test_with_nothing_held_short_bars_are_passed_over(timeframe: int, to_close: int, held: bool, expected: int) -> None:
+    where = {**OWNED, "held": held}
+    facts = planner_facts(timeframe_secs=timeframe, secs_to_next_close=to_close, position=where)
+    assert ask(Agent.PLANNER, facts)["next_wakeup_secs"] == expected
+
+
 def tried(n: int, deviation: float) -> float:
     """The share of 1,500 traces in which a policy that looks bad is planned, after `n` outcomes."""
     beliefs = {name: {"mean_bp": -20.0, "sd_bp": deviation, "n": n if name == "ma_trend" else 0} for name in BY_ID}
