@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.bench.backtests import backtests
 from tests.bench.exchanges import exchanges
 from tests.bench.memory import memory
 from tests.bench.minds import minds
@@ -156,6 +157,7 @@ def main() -> None:
             ("Ledger and market", ledger(folder)),
             ("Live minds, through the SDK to a server on loopback", minds(folder)),
             ("Exchanges, through ccxt to a server on loopback", exchanges(folder)),
+            ("Backtests with full audit, whole process", backtests(folder)),
             ("Memory and replay, and what the planner learns in a planted market", memory(folder)),
         ):
             print(f"\n{title}")

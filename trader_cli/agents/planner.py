@@ -8,6 +8,7 @@ from trader_cli.agents.prompts import PRELUDE, account_facts, market_facts, posi
 from trader_cli.agents.reading import UnreadableError, check
 from trader_cli.core.posteriors import p_positive
 from trader_cli.core.regimes import regime
+from trader_cli.core.wakeups import secs_to_look
 from trader_cli.schemas.planner import SCHEMA, WIRE, Plan, Strategy
 from trader_cli.schemas.policy import CATALOGUE
 from trader_cli.schemas.question import Agent, Question
@@ -63,7 +64,7 @@ def read(document: Any) -> Plan:
 
 
 def observe(situation: Situation) -> Plan:
-    """The safe plan: trade nothing, wake at the next bar's close."""
+    """The safe plan: trade nothing, wake at a bar's close."""
     return Plan("OBSERVE", 0.0, wakeup_secs(situation), (Strategy("cash", {}),))
 
 
@@ -74,8 +75,6 @@ def secs_to_next_close(situation: Situation) -> int:
 
 
 def wakeup_secs(situation: Situation) -> int:
-    """The next bar's close as a wake-up the specification allows (30 to 3600 seconds)."""
-    left = secs_to_next_close(situation)
-    if left < 30:
-        left += situation.timeframe_ms // 1000
-    return max(30, min(3600, left))
+    """A bar's close as a wake-up: the next one, or with nothing held the last one within five minutes."""
+    held = bool(position_facts(situation)["held"])
+    return int(secs_to_look(secs_to_next_close(situation), max(situation.timeframe_ms // 1000, 1), held))

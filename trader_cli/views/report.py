@@ -191,9 +191,10 @@ def _worth(one: Performance) -> Iterator[str]:
     if known is not None and known.coin is not None:
         coin = known.coin
         yield (
-            f"chance    {coin.flips} coins with the same deals at other times: {_amount(coin.middle)} "
-            f"(90 %: {_amount(coin.low)} to {_amount(coin.high)}); {coin.beaten:.0%} of them did worse"
+            f"chance    the same deals at other times: {_amount(coin.middle)} "
+            f"(90 %: {_amount(coin.low)} to {_amount(coin.high)})"
         )
+        yield f"          {coin.beaten:.0%} of {coin.flips} such coin flips did worse"
 
 
 def _risk(one: Performance) -> Iterator[str]:
@@ -232,10 +233,10 @@ def _trips(one: Performance) -> Iterator[str]:
     if edge.value is not None and edge.low is not None:
         yield f"          {edge.value:+.1f} bp each (90 %: {edge.low:+.1f} to {edge.high or 0.0:+.1f})"
     if one.calibrated.brier is not None:
-        said = "  ".join(
-            f"{low:.1f}-{high:.1f}: right {right:.0%} of {n}" for low, high, n, _, right in one.calibrated.bins
-        )
-        yield f"said      {said}   Brier {one.calibrated.brier:.3f} (coin {COIN:.3f})"
+        yield f"said      Brier {one.calibrated.brier:.3f} (a coin has {COIN:.3f})"
+        said = [f"{low:.1f}-{high:.1f} right {right:.0%} of {n}" for low, high, n, _, right in one.calibrated.bins]
+        for first in range(0, len(said), 3):
+            yield f"          {'   '.join(said[first : first + 3])}"
 
 
 def _chart(one: Performance, width: int, plain: bool) -> Iterator[str]:

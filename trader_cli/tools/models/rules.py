@@ -18,6 +18,7 @@ from trader_cli.core.policies import within_bounds
 from trader_cli.core.ports import Ids
 from trader_cli.core.posteriors import dof_of, draw, posterior
 from trader_cli.core.regimes import FIT_BP, Regime, explore_ratio, falling, ranking, regime, tuned
+from trader_cli.core.wakeups import secs_to_look
 from trader_cli.schemas.market import Features
 from trader_cli.schemas.memory import Posterior
 from trader_cli.schemas.policy import BY_ID
@@ -35,8 +36,6 @@ CAREFUL_RATIO = 2.0
 MAX_QTY = Decimal(10**12 - 1)
 """The largest quantity the wire form can say."""
 DAY_SECS = 86_400
-UNHURRIED_SECS = 300.0
-"""Of short bars the planner passes over some while nothing is held: a bar of the default timeframe in all."""
 
 
 class RulesModel:
@@ -127,22 +126,15 @@ def _beliefs(facts: Facts, here: Regime) -> list[Posterior]:
 
 
 def plan_of(mode: str, explore: float, facts: Facts, strategies: list[Payload]) -> Payload:
-    """The plan, awake again at the next close of a bar that is not nearer than 30 seconds.
-
-    With nothing held, at the last one within `UNHURRIED_SECS`: what a shorter bar moves rarely pays for a round trip.
-    """
+    """The plan, awake again at a close of a bar."""
     timeframe = _number(facts.get("timeframe_secs")) or 300.0
     wait = _number(facts.get("secs_to_next_close"))
-    if wait is None:
-        wait = timeframe
-    if _mapping(facts.get("position")).get("held") is False and timeframe > 0 and wait <= UNHURRIED_SECS:
-        wait += (UNHURRIED_SECS - wait) // timeframe * timeframe
-    if wait < 30:
-        wait += timeframe
+    held = _mapping(facts.get("position")).get("held") is not False
+    look = secs_to_look(timeframe if wait is None else wait, max(timeframe, 1.0), held)
     return {
         "mode": mode,
         "explore_ratio": explore,
-        "next_wakeup_secs": math.ceil(min(max(wait, 30), 3600)),
+        "next_wakeup_secs": math.ceil(look),
         "strategies": strategies,
     }
 
