@@ -261,7 +261,9 @@ def test_a_profit_factor_without_a_loss_is_a_dash() -> None:
 
 
 def test_equity_before_the_first_deposit_is_not_where_it_began() -> None:
-    assert page(replace(a_performance(30), begun=Money())).card("Equity")[1] == "from 1,000.00, in USDT"
+    whole = a_performance(30)
+    began = replace(whole, begun=Money(), moved=replace(whole.moved, deposits=Decimal(1000)))
+    assert page(began).card("Equity")[1] == "from 1,000.00, in USDT"
 
 
 def test_confidence_is_told_by_bins_once_there_is_enough_of_it() -> None:

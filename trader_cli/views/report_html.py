@@ -12,7 +12,7 @@ from html import escape
 from typing import NewType
 
 from trader_cli.core.calibration import COIN, ENOUGH
-from trader_cli.core.decimals import MONEY, div, sub
+from trader_cli.core.decimals import MONEY, add, div, sub
 from trader_cli.core.moments import DAY_MS, Moment, iso
 from trader_cli.schemas.performance import DAYS_A_YEAR, LEAST_RETURNS, Baselines, Day, Fall, Money, Performance, Ratio
 from trader_cli.views.output import clean
@@ -75,8 +75,9 @@ _FOOTNOTE = (
     "are inside every figure of profit, what models cost only where it says so.",
     "Return is time-weighted: money that came in or went out is no gain and no loss. Holding buys once with all of it, "
     "at the same costs. A coin flip makes the same deals in the same order, at times that chance chose.",
-    f"Intervals hold 90{_SPACE}% of what the data allows: Wilson's for shares, Student's t for means. A ratio of fewer "
-    f"than {LEAST_RETURNS} returns is not shown, it would be noise. Ratios are scaled to a year of {DAYS_A_YEAR} days.",
+    f"Intervals hold 90{_SPACE}% of what the data allows: Wilson's for shares, Student's t for means, a stationary "
+    f"bootstrap for the ratios of daily returns. A ratio of fewer than {LEAST_RETURNS} returns is not shown, it would be "
+    f"noise. Ratios are scaled to a year of {DAYS_A_YEAR} days.",
 )
 
 
@@ -272,7 +273,7 @@ def _card(title: str, figure: str, note: str = "") -> Markup:
 def _cards(one: Performance) -> Iterator[Markup]:
     """The key figures, each with what is needed to believe it."""
     moved, base, quote = one.moved, one.baselines, _text(_quote(one))
-    start = one.begun.equity or (Decimal(repr(one.marks[0].equity)) if one.marks else one.begun.equity)
+    start = add(one.begun.equity, one.moved.deposits)
     yield _card("Equity", amount(one.ended.equity), f"from {amount(start)}, in {quote}")
     yield _card("Return", _gain(one.gained), "time-weighted, fees inside")
     yield _card("Profit", _profit(sub(moved.equity, moved.deposits)), _profit_note(moved))
