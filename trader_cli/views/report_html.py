@@ -76,8 +76,8 @@ _FOOTNOTE = (
     "Return is time-weighted: money that came in or went out is no gain and no loss. Holding buys once with all of it, "
     "at the same costs. A coin flip makes the same deals in the same order, at times that chance chose.",
     f"Intervals hold 90{_SPACE}% of what the data allows: Wilson's for shares, Student's t for means, a stationary "
-    f"bootstrap for the ratios of daily returns. A ratio of fewer than {LEAST_RETURNS} returns is not shown, it would be "
-    f"noise. Ratios are scaled to a year of {DAYS_A_YEAR} days.",
+    f"bootstrap for the ratios of daily returns. A ratio of fewer than {LEAST_RETURNS} returns is not shown, it would "
+    f"be noise. Ratios are scaled to a year of {DAYS_A_YEAR} days.",
 )
 
 
