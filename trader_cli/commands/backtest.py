@@ -170,7 +170,7 @@ def _run(g: Globals, run: Run, settings: Settings) -> None:
     """Carry a run out, or go on with it, and say how far it is."""
     source, first, last = span_of(run, settings)
     with running(run, settings, signals(g)) as desk:
-        _warn(g, run, last)
+        _warn(g, run, first)
         now = desk.clock.now()
         market, again = desk.ledger.identity()["market"], " (goes on)" if now > first else ""
         g.out.say(f"{market} {iso(first)[:16]} to {iso(last or first)[:16]} | {settings.db_path}{again}")
@@ -181,15 +181,15 @@ def _run(g: Globals, run: Run, settings: Settings) -> None:
         g.out.say(f"Stopped by {ended}. The same command goes on from here.")
 
 
-def _warn(g: Globals, run: Run, last: Moment | None) -> None:
-    """That a model may have read of these prices before."""
+def _warn(g: Globals, run: Run, first: Moment) -> None:
+    """That a model may have read of these prices before; of simulated ones it cannot have."""
     known = None if run.model is None else spec_of(run.model)
     cutoff = None if known is None else known.cutoff
-    if run.model is None or (cutoff is not None and last is not None and cutoff < iso(last)[:10]):
+    if run.model is None or not run.market_sha256 or (cutoff is not None and cutoff < iso(first)[:10]):
         return
     g.out.warn(
         f"look-ahead: {run.model} may have learnt of these prices: its training ended "
-        f"{'at an unknown date' if cutoff is None else 'on ' + cutoff}, the bars on {iso(last or 0)[:10]}"
+        f"{'at an unknown date' if cutoff is None else 'on ' + cutoff}, the bars begin on {iso(first)[:10]}"
     )
 
 
