@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +18,8 @@ from trader_cli.tools.rows import bar_line, bars_sha256, candle_texts, dumps
 from trader_cli.tools.store import Store, Transaction
 
 _BARS_KEPT = 4_096
+_FEW = 16
+"""Windows that moved on by more bars than this are looked through bar by bar."""
 
 
 class _Bar(NamedTuple):
@@ -49,8 +51,9 @@ class ObservationStore(Store):
         """Store the bars that are new or restated, and the observation that names them."""
         window, candles = seen.window, seen.window.candles
         last = self._observation
-        if last is not None and self._lines and len(candles) > 1 and candles[:-1] == last.window.candles[1:]:
-            self._lines = [*self._lines[1:], self._log_candle(tx, candles[-1])]
+        new = _moved_on(last.window.candles, candles) if last is not None and self._lines else 0
+        if new:
+            self._lines = [*self._lines[new:], *(self._log_candle(tx, candle) for candle in candles[-new:])]
             if len(self._bars) > _BARS_KEPT:
                 self._bars = {candle.opened_at: self._bars[candle.opened_at] for candle in candles}
         else:
@@ -151,3 +154,9 @@ class ObservationStore(Store):
         if known is None or known[0] != texts:
             known = self._read[at] = texts, Candle(parse_iso(at), *map(Decimal, texts))
         return known[1]
+
+
+def _moved_on(before: Sequence[Candle], now: Sequence[Candle]) -> int:
+    """By how many bars the window `before` has moved on to be `now`; 0 where it is another, or moved far."""
+    most = min(_FEW, len(now) - 1) if len(before) == len(now) else 0
+    return next((count for count in range(1, most + 1) if now[:-count] == before[count:]), 0)
