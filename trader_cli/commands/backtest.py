@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -150,8 +151,6 @@ def sole(words: str | None) -> Sole | None:
 
 def _spanned(run: Run, settings: Settings, since: str | None, until: str | None, bars: int | None) -> Run:
     """The run from one moment to another. Raises UsageError."""
-    from dataclasses import replace
-
     source, start, end = span_of(run, settings)
     first = start if since is None else max(start, moment(since, start))
     last = None if until is None else moment(until, end or start)

@@ -58,7 +58,7 @@ def report(
     if csv == "-" and g.json:
         raise UsageError("--csv - and --json both want stdout", "Leave one out.")
     settings = g.settings()
-    found = [_read(g, one, since, until) for one in _named(settings, ledgers)]
+    found = [_read(one, since, until) for one in _named(settings, ledgers)]
     if html is not None:
         write_page(g, found, Path(html), force)
     if csv == "-":
@@ -95,8 +95,7 @@ def _named(settings: Settings, ledgers: list[Path] | None) -> list[Settings]:
     return [settings.model_copy(update={"db_path": path}) for path in ledgers or [settings.db_path]]
 
 
-def _read(g: Globals, settings: Settings, since: str | None, until: str | None) -> Performance:
-    del g
+def _read(settings: Settings, since: str | None, until: str | None) -> Performance:
     with open_reader(settings) as ledger:
         now = _now(ledger)
         span = Span(bound("--since", since, now), bound("--until", until, now))
