@@ -70,7 +70,7 @@ def test_the_days_add_up_to_the_whole_to_the_last_digit(steps: list[tuple[int, D
     at, made = 0, Walk(Money(), lambda day: 1, lambda day: D("0.1"))
     for hours, equity in steps:
         at += hours * HOUR
-        made.add(Stand(at, Money(equity, D(50), equity - 50, D(0), equity / 3), D(0)))
+        made.add(Stand(at, Money(equity, D(50), equity - 50, D(0), equity * 3), D(0)))
     made.end()
     whole = moved(Money(), made.ended)
     for name in ("equity", "deposits", "realized", "fees"):
