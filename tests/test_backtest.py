@@ -137,6 +137,7 @@ def test_a_span_begins_and_ends_where_it_was_asked_to(say: Say, tmp_path: Path) 
         ("--policy ma_trend:fast=99", "from 3 to 19"),
         ("--model gpt-5", "only with both --model and --max-cost"),
         ("-j 2", "go with --sweep"),
+        ("--check-lookahead --model gpt-5 --max-cost 1", "would be paid again"),
         ("--since 2031-01-01 --until 2030-01-01", "before it begins"),
     ],
 )

@@ -89,6 +89,8 @@ def backtest(
 
     Example: trader backtest --simulated 7 --bars 2000
     """
+    if check_lookahead and model is not None:
+        raise UsageError("--check-lookahead decides again, and a model would be paid again", "Leave --model out.")
     if sweep is None and (jobs is not None or on is not None):
         raise UsageError("-j and --on go with --sweep", "Give a grid: --sweep grid.toml")
     settings = _market(g.settings(), data, simulated)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from trader_cli.backtests import MADE_OF, run_of, run_one
+from trader_cli.backtests import MADE_OF, run_id, run_of, run_one
 from trader_cli.commands.options import Globals
 from trader_cli.config import settings_from
 from trader_cli.core.errors import UsageError
@@ -57,13 +57,20 @@ def _outcomes(pool: Any, runs: Sequence[tuple[Run, dict[str, Any]]], folder: str
     """What came of each run, as it comes; a worker that died is a failed run."""
     waiting: dict[Future[Outcome], tuple[Run, dict[str, Any]]] = {}
     for run, told in runs:
-        waiting[pool.submit(run_one, run, folder, told)] = run, told
+        future = pool.submit(run_one, run, folder, told)
+        if future.done():  # in this process: told before the next one begins
+            yield _outcome(future, run, told)
+        else:
+            waiting[future] = run, told
     for future in as_completed(waiting):
-        run, told = waiting[future]
-        try:
-            yield future.result()
-        except Exception as error:  # noqa: BLE001 - one run of many: it is listed, and the others go on
-            yield Outcome("", told, f"its worker failed: {type(error).__name__}: {error}")
+        yield _outcome(future, *waiting[future])
+
+
+def _outcome(future: Future[Outcome], run: Run, told: dict[str, Any]) -> Outcome:
+    try:
+        return future.result()
+    except Exception as error:  # noqa: BLE001 - one run of many: it is listed, and the others go on
+        return Outcome(run_id(run), told, f"its worker failed: {type(error).__name__}: {error}")
 
 
 def _grid(path: Path) -> dict[str, Any]:

@@ -51,5 +51,5 @@ class AlteredMarket:
             return bar._replace(high=bar.open, low=bar.open, close=bar.open)
         ahead = 1 + SeededIds("shuffled").chance(str(bar.opened_at)).randrange(_REACH)
         other = self._source.next_open(bar.opened_at + ahead * self.timeframe_ms) or bar
-        factor_free = sorted((bar.open, other.close, other.open, other.high, other.low))
-        return bar._replace(high=factor_free[-1], low=factor_free[0], close=other.close, volume=other.volume)
+        prices = sorted((bar.open, other.close, other.open, other.high, other.low))
+        return bar._replace(high=prices[-1], low=prices[0], close=other.close, volume=other.volume)
