@@ -10,13 +10,13 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from trader_cli import __version__
 from trader_cli.config import FIELDS, Settings, settings_from, shown
-from trader_cli.core.decimals import dec
+from trader_cli.core.decimals import ZERO, dec, sub
 from trader_cli.core.errors import ConfigError, MarketEndedError, TraderError
 from trader_cli.core.moments import Moment
 from trader_cli.core.ports import CandleSource
@@ -84,9 +84,14 @@ def bench_of(run: Run, signals: Signals | None = None) -> Bench:
 @contextmanager
 def running(run: Run, settings: Settings, signals: Signals | None = None) -> Iterator[Desk]:
     """The desk of a run, held by this process alone. Raises BusyError, ConfigError, LedgerError."""
-    with loop_lock(settings, dry_run=False), open_desk(settings, bench_of(run, signals)) as desk:
-        yield desk
-        shutdown(desk)
+    with loop_lock(settings, dry_run=False):
+        bench = bench_of(run, signals)
+        if bench.max_cost is not None and settings.db_path.exists():  # a run that goes on has spent already
+            with open_reader(settings) as ledger:
+                bench = replace(bench, max_cost=max(ZERO, sub(bench.max_cost, ledger.spent())))
+        with open_desk(settings, bench) as desk:
+            yield desk
+            shutdown(desk)
 
 
 def carry_out(run: Run, desk: Desk, progress: Progress = lambda at, cycles: None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -12,7 +13,10 @@ import pytest
 from tests.live.test_compare import HOLDS
 from tests.responses_server import ResponsesServer
 from tests.test_hostile import Say, say
+from trader_cli.backtests import carry_out, run_of, running, settings_of
+from trader_cli.config import settings_from
 from trader_cli.core.moments import parse_iso
+from trader_cli.tools.markets.simulated import SimulatedMarket
 
 __all__ = ["say"]
 
@@ -65,6 +69,23 @@ def test_it_warns_where_the_models_training_may_have_seen_the_prices(
     assert said.code == 0, said.stderr
     assert ("look-ahead: " in said.stderr) is (told is not None)
     assert (told or "") in said.stderr
+
+
+def test_a_run_that_goes_on_has_spent_what_it_spent_before(
+    online: Say, server: ResponsesServer, tmp_path: Path
+) -> None:
+    del online
+    chosen = settings_from("", "", os.environ, {}).settings
+    start = SimulatedMarket("BTC/USDT", 300_000, 7, Decimal("0.01")).start(chosen.ohlcv_limit)
+    market = settings_from("", "", {}, {"MARKET": "simulated", "SIMULATED_SEED": "7"}).settings
+    spent = "0.05"
+    for bars, more in ((1, True), (3, False)):
+        run = run_of(market, (None, start + bars * 300_000), model="gpt-5-mini", max_cost=spent)
+        made, asked = settings_of(run, tmp_path / "run.db", chosen), len(server.requests)
+        with running(run, made) as desk:
+            carry_out(run, desk)
+            spent = str(desk.ledger.spent())
+        assert (len(server.requests) > asked) is more
 
 
 def test_nothing_is_paid_past_the_limit(online: Say, server: ResponsesServer) -> None:

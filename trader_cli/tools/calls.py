@@ -11,7 +11,7 @@ from typing import Any
 from trader_cli.core.audit import text_sha256
 from trader_cli.core.decimals import ZERO, add, dec, text
 from trader_cli.core.hostile import storable
-from trader_cli.core.moments import Moment, day_start, iso
+from trader_cli.core.moments import DAY_MS, Moment, day_start, iso
 from trader_cli.schemas.decision import FALLBACK
 from trader_cli.schemas.question import Answer, Question
 from trader_cli.schemas.tool import Tool
@@ -55,15 +55,20 @@ class CallStore(Store):
         A call without an answer in the ledger (this process or another died in it) counts at its worst.
         """
         day = day_start(wall)
-        return self.remembered(f"spent {day}", ("model_reserves", "model_calls"), lambda: self._spent(day))
+        first, end = iso(day), iso(day + DAY_MS)
+        return self.remembered(f"spent {day}", ("model_reserves", "model_calls"), lambda: self._spent(first, end))
 
-    def _spent(self, day: Moment) -> Decimal:
+    def spent(self) -> Decimal:
+        """What models cost in the whole ledger, in USD; a call without an answer counts at its worst."""
+        return self._spent("", "9")
+
+    def _spent(self, first: str, end: str) -> Decimal:
         if "model_reserves" not in self.tables:
             return ZERO  # a reader of an older ledger
         rows = self.db.execute(
             "SELECT coalesce(c.cost_usd, r.amount_usd) FROM model_reserves AS r "
             "LEFT JOIN model_calls AS c ON c.reserve_id = r.id WHERE r.wall_ts >= ? AND r.wall_ts < ?",
-            (iso(day), iso(day + 86_400_000)),
+            (first, end),
         )
         return add(*(dec(amount) for (amount,) in rows))
 
