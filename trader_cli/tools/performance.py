@@ -29,7 +29,7 @@ STRETCHES, DEALS = 300, 300
 
 ALL_OF_IT = Span()
 _MONEY = "equity_usdt, deposits_usdt, realized_pnl_usdt, unrealized_pnl_usdt, fees_usdt"
-_SNAPSHOTS = f"SELECT id, ts_utc, link, mark_price, balance_btc, {_MONEY} FROM portfolio WHERE id >= ? AND id <= ?"
+_SNAPSHOTS = f"SELECT ts_utc, mark_price, balance_btc, {_MONEY} FROM portfolio WHERE id >= ? AND id <= ?"
 
 
 def performance(ledger: Ledger, span: Span = ALL_OF_IT, name: str = "", flips: int = FLIPS) -> Performance:
@@ -47,7 +47,7 @@ class _Reading:
     def __init__(self, ledger: Ledger, span: Span) -> None:
         self._ledger = ledger
         self._span = span
-        self._base, _, self._quote = (ledger.identity().get("symbol") or "/").partition("/")
+        self._quote = (ledger.identity().get("symbol") or "/").partition("/")[2]
         self._first, self._last = _rows_of(ledger, span)
         self._begun = self._book_before()
         self._cost = self._costs()
@@ -104,8 +104,8 @@ class _Reading:
         extremes: Extremes[Mark] = Extremes(self._last - self._first + 1, STRETCHES)
         otherwise = Otherwise(self._ledger, self._begun, (self._first, self._last))
         for row in self._ledger.db.execute(f"{_SNAPSHOTS} ORDER BY id", (self._first, self._last)):
-            at, mark = parse_iso(row[1]), dec(row[3])
-            one = Stand(at, _money(row[5:]), mul(dec(row[4]), mark))
+            at, mark = parse_iso(row[0]), dec(row[1])
+            one = Stand(at, _money(row[3:]), mul(dec(row[2]), mark))
             walk.add(one)
             held = otherwise.add(one, mark)
             equity = float(one.money.equity)
