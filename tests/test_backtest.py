@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import json
 import os
 import signal
@@ -102,7 +103,7 @@ def test_a_run_again_is_done_already_and_another_one_has_a_ledger_of_its_own(say
 def test_a_run_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(
     say: Say, tmp_path: Path, clean_env: dict[str, str]
 ) -> None:
-    words = ("backtest", "--simulated", "3", "--bars", "600")
+    words = ("backtest", "--simulated", "3", "--bars", "2000")
     command = [sys.executable, "-m", "trader_cli.main", *words, "-o", "killed", "-q"]
     child = subprocess.Popen(command, env=clean_env, cwd=tmp_path)
     deadline = time.monotonic() + 60
@@ -112,10 +113,21 @@ def test_a_run_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(
     assert child.wait() == -signal.SIGKILL
     left = the_one(tmp_path / "killed")
     with reading(left) as ledger:
-        assert 0 < ledger.db.execute("SELECT count(*) FROM portfolio").fetchone()[0] < 600
+        assert 0 < ledger.db.execute("SELECT count(*) FROM portfolio").fetchone()[0] < 2000
     assert say(*words, "-o", "killed", "-q").code == 0
     assert say(*words, "-o", "whole", "-q").code == 0
     assert content(left) == content(the_one(tmp_path / "whole"))
+
+
+def test_while_it_runs_garbage_is_looked_for_seldom_and_afterwards_as_before(tmp_path: Path) -> None:
+    usual = gc.get_threshold()
+    settings = settings_from("", "", {}, {"MARKET": "simulated"}).settings
+    run = run_of(settings)
+    with running(run, settings_of(run, tmp_path / "a.db")) as desk:
+        assert gc.get_threshold()[0] > 10 * usual[0]
+        assert desk.batch_ms > 0
+    assert gc.get_threshold() == usual
+    assert gc.get_freeze_count() == 0
 
 
 def test_a_span_begins_and_ends_where_it_was_asked_to(say: Say, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from trader_cli.tools.files import read_text
 from trader_cli.tools.ids import SeededIds, SystemIds, new_ledger_id
 from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.lock import FileLock
-from trader_cli.tools.markets.recorded import RecordedMarket
+from trader_cli.tools.markets.recorded import read_once
 from trader_cli.tools.markets.simulated import SimulatedMarket
 from trader_cli.tools.models.coin import EVERY_BARS, CoinModel
 from trader_cli.tools.models.openai import OPENAI_URL, Known, Line, OpenAIModel, Server
@@ -215,7 +215,7 @@ def candle_source(settings: Settings) -> CandleSource:
     if settings.market in (None, "simulated"):
         tick = rules(settings.symbol, settings.paper_fee_pct).tick
         return SimulatedMarket(settings.symbol, timeframe_ms, settings.simulated_seed, tick)
-    return RecordedMarket(Path(str(settings.market)), timeframe_ms if settings.timeframe_explicit else None)
+    return read_once(Path(str(settings.market)), timeframe_ms if settings.timeframe_explicit else None)
 
 
 def began(settings: Settings, source: CandleSource | None, since: Moment | None = None) -> Moment:

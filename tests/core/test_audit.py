@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -80,6 +81,13 @@ def test_values_cannot_be_moved_across_the_border_of_two_columns() -> None:
 def test_any_text_can_be_hashed(words: str) -> None:
     assert len(row_hash("decisions", {"cause": words})) == 32
     assert text_sha256(words) == hashlib.sha256(words.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@given(table_rows)
+@settings(max_examples=100)
+def test_a_row_is_hashed_as_the_json_that_any_encoder_makes_of_it(row: dict[str, Value]) -> None:
+    document = json.dumps(["trades", dict(kept(row))], ensure_ascii=True, separators=(",", ":"))
+    assert row_hash("trades", row) == hashlib.sha256(document.encode("ascii")).digest()
 
 
 def test_a_row_hash_is_what_it_is_documented_to_be() -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from decimal import Context, Decimal, localcontext
 from random import Random
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trader_cli.core.candles import MOST_DEFECTS, examine
+from trader_cli.core import candles
+from trader_cli.core.candles import MOST_DEFECTS, examine, moved_on
 from trader_cli.core.moments import parse_iso
 from trader_cli.schemas.market import Candle, CandleBatch, Window
 
@@ -314,35 +316,83 @@ def test_the_order_in_which_bars_come_changes_the_defects_but_not_the_bars(seed:
 # A window after the one before it.
 
 
-def grown(rows: list[Candle], timeframe_ms: int = FIVE) -> tuple[Window, Window]:
-    """The last window of `rows` as it is examined after the one before it, and as it is examined alone."""
-    now = rows[-1].opened_at + timeframe_ms
-    before = examine(CandleBatch("recorded:x", tuple(rows[-LIMIT - 1 : -1])), FIVE, now - timeframe_ms, LIMIT)
+def grown(rows: list[Candle], by: int = 1) -> tuple[Window, Window]:
+    """The last window of `rows` as it is examined after the one `by` bars before it, and as it is examined alone."""
+    now = rows[-1].opened_at + FIVE
+    before = examine(CandleBatch("recorded:x", tuple(rows[:-by][-LIMIT:])), FIVE, now - by * FIVE, LIMIT)
     batch = CandleBatch("recorded:x", tuple(rows[-LIMIT:]))
     return examine(batch, FIVE, now, LIMIT, before), examine(batch, FIVE, now, LIMIT)
 
 
-def test_a_window_that_moved_on_by_a_clean_bar_is_what_it_would_be_alone() -> None:
-    after, alone = grown(walk(LIMIT + 1))
+@pytest.mark.parametrize("by", [1, 2, LIMIT - 1, LIMIT, LIMIT + 3])
+def test_a_window_that_moved_on_by_clean_bars_is_what_it_would_be_alone(by: int) -> None:
+    after, alone = grown(walk(LIMIT + by), by)
     assert after == alone
     assert after.closes == alone.closes == tuple(float(row.close) for row in after.candles)
+    assert after.sane and alone.sane
+
+
+def test_bars_that_a_window_passed_are_not_tested_again() -> None:
+    rows = tuple(walk(LIMIT + 1))
+    seen = examine(CandleBatch("recorded:x", rows[:-1]), FIVE, rows[-1].opened_at, LIMIT)
+    with patch("trader_cli.core.candles._sane", wraps=candles._sane) as tested:
+        examine(CandleBatch("recorded:x", rows[1:]), FIVE, rows[-1].opened_at + FIVE, LIMIT, seen)
+    assert [call.args[0] for call in tested.call_args_list] == [rows[-2:]]
+
+
+def test_a_window_with_a_fault_of_one_bar_is_never_the_ground_of_the_next() -> None:
+    rows = walk(LIMIT + 1)
+    rows[3] = rows[3]._replace(close=Decimal(-1))
+    after, alone = grown(rows)
+    assert not alone.sane
+    assert repr(after) == repr(alone)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "passed"),
+    [
+        ((0, 4), (0, 4), 0),
+        ((0, 4), (1, 4), 1),
+        ((0, 4), (1, 6), 1),
+        ((0, 4), (3, 9), 3),
+        ((0, 4), (4, 8), None),
+        ((1, 5), (0, 5), None),
+        ((0, 4), (1, 3), None),
+        ((0, 0), (0, 4), None),
+        ((0, 4), (0, 0), None),
+    ],
+)
+def test_a_window_that_moved_on_keeps_the_end_of_the_one_before(
+    before: tuple[int, int], now: tuple[int, int], passed: int | None
+) -> None:
+    rows = tuple(walk(9))
+    assert moved_on(rows[slice(*before)], rows[slice(*now)]) == passed
+
+
+def test_a_window_with_a_restated_bar_did_not_move_on() -> None:
+    rows = tuple(walk(5))
+    restated = (*rows[:2], rows[2]._replace(volume=rows[2].volume + 1), *rows[3:])
+    assert moved_on(rows, restated) is None
 
 
 @given(
     st.sampled_from(Candle._fields),
-    st.sampled_from(["0", "-1", "49.9", "50", "99.5", "100", "101", "200", "210", "1e18", "NaN", "Infinity"]),
+    st.sampled_from(["0", "-1", "49.9", "50", "99.5", "100", "101", "200", "210", "1e18", "NaN", "sNaN", "Infinity"]),
     st.integers(0, 1000),
     st.integers(0, LIMIT),
     st.booleans(),
+    st.integers(1, LIMIT + 1),
 )
 @settings(deadline=None, max_examples=400)
 def test_a_window_looked_at_after_another_has_the_defects_it_has_alone(
-    field: str, value: str, seed: int, index: int, flat: bool
+    field: str, value: str, seed: int, index: int, flat: bool, by: int
 ) -> None:
-    rows = walk(LIMIT + 1, seed)
+    rows = walk(LIMIT + by, seed)
+    index += by - 1
     if flat:
         rows = [row._replace(open=row.close, high=row.close, low=row.close) for row in rows]
     changed = {field: Decimal(value)} if field != "opened_at" else {field: rows[index].opened_at + FIVE // 2}
     rows[index] = rows[index]._replace(**changed)
-    after, alone = grown(rows)
+    after, alone = grown(rows, by)
     assert repr(after) == repr(alone)
+    assert (after.closes, after.sane) == (alone.closes, alone.sane)

@@ -6,7 +6,9 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -233,6 +235,37 @@ def test_rows_of_one_transaction_share_one_link_and_the_wall_time(path: Path, st
         (kind, link, "2026-11-25T12:00:00.000Z") for kind in ("A", "B", "C")
     ]
     assert rows(path, "SELECT rows FROM audit_chain WHERE seq >= ?", link) == [(3,)]
+
+
+def test_what_is_remembered_is_read_again_after_a_row_or_for_another_question(store: Store) -> None:
+    asked: list[object] = []
+
+    def ask(about: object) -> int:
+        def load() -> int:
+            asked.append(about)
+            return len(asked)
+
+        return store.remembered("number", ("events",), load, about=about)
+
+    assert [ask(1), ask(1), ask(2), ask(2), ask(1)] == [1, 1, 2, 2, 3]
+    with store.writing():
+        note_in(store)
+    assert ask(1) == 4
+    store.forget()
+    assert ask(1) == 5
+    assert asked == [1, 2, 1, 1, 1]
+
+
+@pytest.mark.parametrize("value", [True, 1.5, b"x", Decimal(1)])
+def test_a_value_that_a_ledger_would_store_as_another_is_a_bug_and_makes_nothing(store: Store, value: Any) -> None:
+    count = store.db.execute("SELECT count(*) FROM events").fetchone()
+    with (
+        store.writing(),
+        pytest.raises(TypeError, match=r"events\.data_json takes text or whole numbers"),
+        store.transaction() as tx,
+    ):
+        tx.insert("events", ts_utc="2026-01-01T00:00:00.000Z", kind="NOTICE", data_json=value)
+    assert store.db.execute("SELECT count(*) FROM events").fetchone() == count
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,19 @@
 """The checks that every window of candles passes before a decision may see it, and its bars on a longer timeframe.
 
 A window whose bars are sound by themselves takes one quick test of whole columns, then a look for gaps and quiet
-times. Any other is gone through bar by bar and each fault is named: nothing is repaired, filled in or dropped
-in silence.
+times; one that moved on from such a window, a test of the bars that came. Any other is gone through bar by bar and
+each fault is named: nothing is repaired, filled in or dropped in silence.
 """
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal, localcontext
-from itertools import groupby, pairwise
-from operator import le, lt
+from itertools import groupby
+from operator import attrgetter, eq, le, lt, not_, sub
 
 from trader_cli.core.decimals import MONEY, ZERO, add, mul
 from trader_cli.core.moments import Moment, iso
@@ -26,31 +28,60 @@ QUIET_BARS = 2
 FLAT_BARS = 6
 """So many bars in a row at one and the same price: nobody could trade, whatever the volume says."""
 
+GAP, PLATEAU = "gap", "plateau"
+"""The kinds of defect of what lies between bars that are sound by themselves."""
+
 Candles = tuple[Candle, ...]
 
+_Column = tuple[Decimal, ...]
+
+_STAMP = attrgetter("opened_at")
+_QUIET = re.compile(rb"\x01{%d,}" % QUIET_BARS)
+_FLAT = re.compile(rb"\x01{%d,}" % FLAT_BARS)
 _TWO = Decimal(2)
 _FIELDS = Candle._fields[1:]
 _LARGEST = Decimal("1e18")
 
 
 def examine(batch: CandleBatch, timeframe_ms: int, now: Moment, limit: int, before: Window | None = None) -> Window:
-    """Judge the `limit` newest closed bars as of `now`; where they are those of `before` and one more, only that one.
+    """Judge the `limit` newest closed bars as of `now`; bars that the window `before` passed are not tested again.
 
     Kinds of defect: empty, short, stale (of the window); misaligned, unclosed, not_positive, impossible,
     duplicate, disorder (of a row); gap, plateau, absurd (between rows); more (how many are not listed).
     """
     rows = batch.candles
-    if before is not None and _follows(rows, before, timeframe_ms, now, limit):
-        newest = rows[-1]
-        closes = (*before.closes[1:], float(newest.close))
-        return Window(batch.source, timeframe_ms, rows, (), newest.close, now - newest.opened_at - timeframe_ms, closes)
-    sound, faults = (
-        (rows, _pauses(rows, timeframe_ms)) if _sane(rows, timeframe_ms, now) else _sift(rows, timeframe_ms, now)
-    )
+    tested = _tested(rows, before, timeframe_ms)
+    quick = _sane(rows[max(len(tested) - 1, 0) :], timeframe_ms, now)
+    sound, faults = (rows, _pauses(rows, timeframe_ms)) if quick else _sift(rows, timeframe_ms, now)
     price = sound[-1].close if sound else None
     age_ms = now - sound[-1].opened_at - timeframe_ms if sound else None
     found = [*_lacks(len(rows), len(sound), limit), *_stale(age_ms, timeframe_ms), *faults]
-    return Window(batch.source, timeframe_ms, sound, _shortened(found), price, age_ms)
+    closes = (*tested, *(float(row.close) for row in rows[len(tested) :])) if quick else ()
+    sane = quick or all(fault.kind in (GAP, PLATEAU) for fault in faults)
+    return Window(batch.source, timeframe_ms, sound, _shortened(found), price, age_ms, closes, sane)
+
+
+def _tested(rows: Candles, before: Window | None, timeframe_ms: int) -> tuple[float, ...]:
+    """The closes of those bars at the beginning of `rows` that a sane window before it had."""
+    if before is None or not before.sane or before.timeframe_ms != timeframe_ms:
+        return ()
+    passed = moved_on(before.candles, rows)
+    return () if passed is None else before.closes[passed:]
+
+
+def moved_on(before: Candles, now: Candles) -> int | None:
+    """How many of its oldest bars a window has left behind to be `now`, which keeps the rest and may have more.
+
+    None where `now` is another window: it shares no bar, begins earlier, or a bar was restated.
+    """
+    if not before or not now:
+        return None
+    passed = bisect_left(before, now[0].opened_at, key=_STAMP)
+    kept = before[passed:]
+    try:
+        return passed if kept and now[: len(kept)] == kept else None
+    except ArithmeticError:  # a signalling NaN was compared
+        return None
 
 
 def resample(candles: Candles, timeframe_ms: int, longer_ms: int) -> Candles:
@@ -66,28 +97,6 @@ def resample(candles: Candles, timeframe_ms: int, longer_ms: int) -> Candles:
 def _joined(bars: Candles) -> Candle:
     stamps, opens, highs, lows, closes, volumes = zip(*bars, strict=True)
     return Candle(stamps[0], opens[0], max(highs), min(lows), closes[-1], add(*volumes))
-
-
-def _follows(rows: Candles, before: Window, timeframe_ms: int, now: Moment, limit: int) -> bool:
-    """Whether `rows` are the clean candles of `before`, moved on by one bar that is clean, too, and moves."""
-    if before.defects or len(rows) != limit or before.timeframe_ms != timeframe_ms or rows[:-1] != before.candles[1:]:
-        return False
-    last, new = before.candles[-1], rows[-1]
-    try:
-        with localcontext(MONEY):
-            return (
-                new.opened_at == last.opened_at + timeframe_ms
-                and 0 <= now - new.opened_at - timeframe_ms <= STALE_BARS * timeframe_ms
-                and ZERO < new.low < new.high <= new.low * 2
-                and new.low <= new.open <= new.high
-                and new.low <= new.close <= new.high
-                and new.close <= last.close * 2
-                and last.close <= new.close * 2
-                and ZERO < new.volume < _LARGEST
-                and new.high < _LARGEST
-            )
-    except ArithmeticError:  # a NaN was compared
-        return False
 
 
 def _sane(rows: Candles, timeframe_ms: int, now: Moment) -> bool:
@@ -124,10 +133,10 @@ def _pauses(rows: Candles, timeframe_ms: int) -> list[Defect]:
     """The gaps and quiet times between sane rows, by time. Every run of six flat bars shows in each sixth bar."""
     if not rows:
         return []
-    stamps = [row.opened_at for row in rows]
+    columns = stamps, highs, lows, _, volumes = _columns(rows)
     faults = [] if stamps[-1] - stamps[0] == (len(rows) - 1) * timeframe_ms else [*_gaps(stamps, timeframe_ms)]
-    if not all(row.volume for row in rows) or any(row.high == row.low for row in rows[::FLAT_BARS]):
-        faults += _plateaus(rows)
+    if not all(volumes) or any(map(eq, highs[::FLAT_BARS], lows[::FLAT_BARS])):
+        faults += _plateaus(*columns)
     return sorted(faults, key=lambda fault: fault.at or 0)
 
 
@@ -151,8 +160,8 @@ def _sift(rows: Candles, timeframe_ms: int, now: Moment) -> tuple[Candles, list[
         else:
             sound.setdefault(at, row)
     bars = tuple(sound[at] for at in sorted(sound))
-    over = sorted(at for at in seen if at + timeframe_ms <= now)
-    faults += [*_gaps(over, timeframe_ms), *_plateaus(bars), *_absurd(bars)]
+    over = sorted(at for at in seen if at + timeframe_ms <= now and at % timeframe_ms == 0)
+    faults += [*_gaps(over, timeframe_ms), *_plateaus(*_columns(bars)), *_absurd(bars)]
     return bars, sorted(faults, key=lambda fault: fault.at or 0)
 
 
@@ -182,26 +191,40 @@ def _compared(first: Candle, second: Candle) -> str:
     return f"the bar of {_when(first.opened_at)} came twice, with {what}"
 
 
-def _gaps(stamps: list[int], timeframe_ms: int) -> Iterator[Defect]:
-    grid = [at for at in stamps if at % timeframe_ms == 0]
-    for before, after in pairwise(grid):
-        missing = (after - before) // timeframe_ms - 1
-        if missing:
+def _gaps(stamps: Sequence[int], timeframe_ms: int) -> Iterator[Defect]:
+    """The holes between stamps on the grid."""
+    for before, spacing in zip(stamps, map(sub, stamps[1:], stamps), strict=False):
+        if spacing != timeframe_ms:
             at = before + timeframe_ms
-            yield Defect("gap", f"{_bars(missing)} missing from {_when(at)}", at)
+            yield Defect(GAP, f"{_bars(spacing // timeframe_ms - 1)} missing from {_when(at)}", at)
 
 
-def _plateaus(bars: Candles) -> Iterator[Defect]:
-    for quiet, group in groupby(bars, key=lambda bar: not bar.volume):
-        run = [*group] if quiet else []
-        if len(run) >= QUIET_BARS:
-            at = run[0].opened_at
-            yield Defect("plateau", f"{_bars(len(run))} without volume from {_when(at)}", at)
-    for price, group in groupby(bars, key=lambda bar: bar.close if bar.high == bar.low else None):
-        run = [*group] if price is not None else []
-        if len(run) >= FLAT_BARS and any(bar.volume for bar in run):
-            at = run[0].opened_at
-            yield Defect("plateau", f"{_bars(len(run))} at {price} and nothing else from {_when(at)}", at)
+def _columns(bars: Candles) -> tuple[tuple[int, ...], _Column, _Column, _Column, _Column]:
+    """Stamps, highs, lows, closes and volumes."""
+    if not bars:
+        return (), (), (), (), ()
+    stamps, _, highs, lows, closes, volumes = zip(*bars, strict=True)
+    return stamps, highs, lows, closes, volumes
+
+
+def _plateaus(
+    stamps: tuple[int, ...], highs: _Column, lows: _Column, closes: _Column, volumes: _Column
+) -> Iterator[Defect]:
+    """The quiet times. Columns of marks are searched as bytes: most windows are looked at for nothing."""
+    for first, stop in _runs(_QUIET, map(not_, volumes)):
+        at = stamps[first]
+        yield Defect(PLATEAU, f"{_bars(stop - first)} without volume from {_when(at)}", at)
+    for first, stop in _runs(_FLAT, map(eq, highs, lows)):
+        for price, group in groupby(range(first, stop), key=closes.__getitem__):
+            run = [*group]
+            if len(run) >= FLAT_BARS and any(volumes[index] for index in run):
+                at = stamps[run[0]]
+                yield Defect(PLATEAU, f"{_bars(len(run))} at {price} and nothing else from {_when(at)}", at)
+
+
+def _runs(long: re.Pattern[bytes], marks: Iterable[bool]) -> Iterator[tuple[int, int]]:
+    """From where to where marks follow each other, where they are enough for the pattern."""
+    return (found.span() for found in long.finditer(bytes(marks)))
 
 
 def _absurd(bars: Candles) -> Iterator[Defect]:

@@ -59,8 +59,10 @@ def brief(value: Decimal) -> str:
 
 
 def _plain(value: Decimal) -> str:
-    plain = format(value, "f")
-    if "." in plain:
+    plain = MONEY.to_sci_string(value)
+    if "E" in plain:
+        plain = format(value, "f")
+    if plain[-1] == "0" and "." in plain:
         plain = plain.rstrip("0").rstrip(".")
     return "0" if plain == "-0" else plain
 

@@ -8,7 +8,7 @@ own distribution is then a Student's t. An outcome's weight halves every HALF_LI
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from trader_cli.core.moments import Moment
@@ -48,7 +48,7 @@ def decayed(evidence: Evidence, at: Moment, half_life_ms: float | None) -> Evide
     if half_life_ms is None or at <= evidence.at:
         return evidence
     factor = 0.5 ** ((at - evidence.at) / half_life_ms)
-    return replace(evidence, n=evidence.n * factor, squares=evidence.squares * factor, at=at)
+    return Evidence(evidence.n * factor, evidence.mean_bp, evidence.squares * factor, at)
 
 
 def added(

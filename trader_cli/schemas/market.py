@@ -98,6 +98,7 @@ class Window:
         price: the last sound close, or None.
         age_ms: how long before the moment of looking the last sound bar closed, or None.
         closes: the candles' closes as floats, for indicators.
+        sane: no bar was refused and none is a jump, so that a later look need not test these bars again.
     """
 
     source: str
@@ -107,6 +108,7 @@ class Window:
     price: Decimal | None
     age_ms: int | None
     closes: tuple[float, ...] = field(default=(), compare=False, repr=False)
+    sane: bool = field(default=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Take the closes of the candles, where they are not at hand."""

@@ -27,6 +27,9 @@ from trader_cli.tools.store import Transaction
 
 HOUR_MS = 3_600_000
 
+_HISTORY = ("events", "order_events", "orders", "portfolio", "trades")
+"""The tables that what the account did lately follows from."""
+
 
 class _Anew(NamedTuple):
     """From where peak and daily loss count: a resume, an epoch of the account, or a state of it that was accepted."""
@@ -86,8 +89,11 @@ class BookStore(AccountStore):
 
     def history(self, at: Moment) -> History:
         """What the account did lately, as the law reckons it."""
+        return self.remembered("history", _HISTORY, lambda: self._history(at), about=at)
+
+    def _history(self, at: Moment) -> History:
         midnight = day_start(at)
-        lately, last_order_at = self.remembered(f"orders {midnight}", ("orders",), lambda: self._ordered(midnight))
+        lately, last_order_at = self.remembered("orders", ("orders",), lambda: self._ordered(midnight), about=midnight)
         return History(
             orders_today=sum(1 for one in lately if midnight <= one <= at),
             last_order_at=last_order_at,

@@ -56,7 +56,8 @@ class CallStore(Store):
         """
         day = day_start(wall)
         first, end = iso(day), iso(day + DAY_MS)
-        return self.remembered(f"spent {day}", ("model_reserves", "model_calls"), lambda: self._spent(first, end))
+        tables = "model_reserves", "model_calls"
+        return self.remembered("spent", tables, lambda: self._spent(first, end), about=day)
 
     def spent(self) -> Decimal:
         """What models cost in the whole ledger, in USD; a call without an answer counts at its worst."""

@@ -50,6 +50,10 @@ def read_posteriors(ledger: Ledger, at: Moment, here: Regime) -> tuple[Posterior
 
     Outcomes in other regimes count ELSEWHERE. The prior's mean is what the regime is expected to be worth.
     """
+    return ledger.remembered("posteriors", ("memory", "meta"), lambda: _posteriors(ledger, at, here), about=(at, here))
+
+
+def _posteriors(ledger: Ledger, at: Moment, here: Regime) -> tuple[Posterior, ...]:
     half_life_ms = half_life(ledger)
     newest = evidence_at(ledger, at)
     found = []

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from trader_cli.core.candles import moved_on
 from trader_cli.core.decimals import dec, text
 from trader_cli.core.errors import NotFoundError
 from trader_cli.core.hostile import storable
@@ -18,8 +19,6 @@ from trader_cli.tools.rows import bar_line, bars_sha256, candle_texts, dumps
 from trader_cli.tools.store import Store, Transaction
 
 _BARS_KEPT = 4_096
-_FEW = 16
-"""Windows that moved on by more bars than this are looked through bar by bar."""
 
 
 class _Bar(NamedTuple):
@@ -51,9 +50,10 @@ class ObservationStore(Store):
         """Store the bars that are new or restated, and the observation that names them."""
         window, candles = seen.window, seen.window.candles
         last = self._observation
-        new = _moved_on(last.window.candles, candles) if last is not None and self._lines else 0
-        if new:
-            self._lines = [*self._lines[new:], *(self._log_candle(tx, candle) for candle in candles[-new:])]
+        passed = moved_on(last.window.candles, candles) if last is not None and self._lines else None
+        if passed is not None:
+            kept = self._lines[passed:]
+            self._lines = [*kept, *(self._log_candle(tx, candle) for candle in candles[len(kept) :])]
             if len(self._bars) > _BARS_KEPT:
                 self._bars = {candle.opened_at: self._bars[candle.opened_at] for candle in candles}
         else:
@@ -154,9 +154,3 @@ class ObservationStore(Store):
         if known is None or known[0] != texts:
             known = self._read[at] = texts, Candle(parse_iso(at), *map(Decimal, texts))
         return known[1]
-
-
-def _moved_on(before: Sequence[Candle], now: Sequence[Candle]) -> int:
-    """By how many bars the window `before` has moved on to be `now`; 0 where it is another, or moved far."""
-    most = min(_FEW, len(now) - 1) if len(before) == len(now) else 0
-    return next((count for count in range(1, most + 1) if now[:-count] == before[count:]), 0)

@@ -14,11 +14,12 @@ class StopFile:
 
     def __init__(self, ledger: Path) -> None:
         self.path = ledger.with_name("STOP")
+        self._name = os.fspath(self.path)
 
     def reason(self) -> str | None:
         """Why trading is stopped, or None when there is no STOP file. A file that cannot be read still stops."""
         try:
-            os.lstat(self.path)  # asked before every model call and order: much cheaper than to open it
+            os.lstat(self._name)  # asked before every model call and order: much cheaper than to open it
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -38,7 +38,7 @@ TAIL_LINKS = 50
 Inserts = dict[str, tuple[str, tuple[str, ...]]]
 """For each chained table the statement that appends a row, and its columns in order."""
 
-_PLAIN = (str, int)
+_STORED = frozenset((str, int, type(None)))
 _SEAL = "INSERT INTO audit_chain (seq, wall_ts, rows, rows_sha256, marks_json, prev_hash, hash) VALUES (?,?,?,?,?,?,?)"
 
 T = TypeVar("T")
@@ -59,14 +59,14 @@ class Transaction:
     def insert(self, table: str, **values: audit.Value) -> int:
         """Append one row; returns its id. Unknown tables and columns are bugs and raise."""
         statement, columns = self._inserts[table]
-        for column, value in values.items():
-            if value is not None and type(value) not in _PLAIN:  # a bool or float would be stored as another value
-                raise TypeError(f"{table}.{column} takes text or whole numbers, was {type(value).__name__}")
         values["wall_ts"], values["link"] = self.wall_ts, self.seq
-        row = {column: values.pop(column, None) for column in columns}
-        if values:
-            raise KeyError(f"{table} has no column {', '.join(sorted(values))}")
-        row["id"] = row_id = int(self._db.execute(statement, list(row.values())).lastrowid or 0)
+        row = {column: values.get(column) for column in columns}
+        if not values.keys() <= row.keys():
+            raise KeyError(f"{table} has no column {', '.join(sorted(values.keys() - row.keys()))}")
+        if not _STORED.issuperset(map(type, row.values())):  # a bool or float would be stored as another value
+            column, value = next((name, one) for name, one in row.items() if type(one) not in _STORED)
+            raise TypeError(f"{table}.{column} takes text or whole numbers, was {type(value).__name__}")
+        row["id"] = row_id = int(self._db.execute(statement, [*row.values()]).lastrowid or 0)
         if table not in self._hashes:
             self._first[table], self._hashes[table] = row_id, []
         self._hashes[table].append(audit.row_hash(table, row))
@@ -103,7 +103,7 @@ class Store:
         self._together = False
         self._broken = False
         self._written: Counter[str] = Counter()
-        self._kept: dict[str, tuple[int, Any]] = {}
+        self._kept: dict[str, tuple[int, Any, Any]] = {}
         self._inode: tuple[int, int] | None = None
         self._tail: tuple[int, str] = (0, audit.GENESIS)
         self._columns = {
@@ -315,15 +315,18 @@ class Store:
 
     def remember(self, what: str, tables: tuple[str, ...], value: object) -> None:
         """What `remembered` shall give until another row is written to one of `tables`."""
-        self._kept[what] = (sum(self._written[table] for table in tables), value)
+        self._kept[what] = (sum(map(self._written.__getitem__, tables)), None, value)
 
-    def remembered(self, what: str, tables: tuple[str, ...], load: Callable[[], T]) -> T:
-        """What `load` reads, read again only after a row was written to one of `tables` (or by another process)."""
-        stamp = sum(self._written[table] for table in tables)
+    def remembered(self, what: str, tables: tuple[str, ...], load: Callable[[], T], about: object = None) -> T:
+        """What `load` reads, read again only after a row was written to one of `tables` (or by another process).
+
+        And when it is asked `about` something else: one answer is kept.
+        """
+        stamp = sum(map(self._written.__getitem__, tables))
         kept = self._kept.get(what)
-        if kept is None or kept[0] != stamp:
-            kept = self._kept[what] = (stamp, load())
-        return cast(T, kept[1])
+        if kept is None or kept[0] != stamp or kept[1] != about:
+            kept = self._kept[what] = (stamp, about, load())
+        return cast(T, kept[2])
 
     def _ledger_id(self) -> str:
         row = self.db.execute("SELECT value FROM meta WHERE key = 'ledger_id'").fetchone()

@@ -18,7 +18,7 @@ from trader_cli.core.decimals import text
 from trader_cli.core.errors import ConfigError
 from trader_cli.core.moments import parse_iso
 from trader_cli.schemas.market import Candle, CandleBatch, Window
-from trader_cli.tools.markets.recorded import RecordedMarket, infer_timeframe_ms
+from trader_cli.tools.markets.recorded import RecordedMarket, infer_timeframe_ms, read_once
 
 DATA = (Path(__file__).parents[3] / "../shared/data").resolve()
 WINDOWS = DATA / "windows"
@@ -269,15 +269,6 @@ def test_a_damaged_gzip_file_is_refused(tmp_path: Path, damage: bytes) -> None:
         RecordedMarket(path, None)
 
 
-def test_a_file_that_changed_since_the_ledger_began_is_refused(write: Write) -> None:
-    path = write(line(0), line(1), line(2))
-    pinned = RecordedMarket(path, None).sha256
-    assert RecordedMarket(path, None, pinned).sha256 == pinned
-    write(line(0), line(1), line(2, "101"))
-    with pytest.raises(ConfigError, match=f"has changed: its sha256 was [0-9a-f]{{64}}, needs {pinned}"):
-        RecordedMarket(path, None, pinned)
-
-
 def test_a_file_rewritten_while_it_is_traded_does_not_change_the_market(write: Write) -> None:
     source = RecordedMarket(write(*map(line, range(600))), None)
     write("nonsense")
@@ -341,3 +332,17 @@ def test_three_years_of_hours_have_the_24_gaps_their_notes_say() -> None:
     window = examine(CandleBatch(source.provenance, bars), source.timeframe_ms, bars[-1].opened_at + 3_600_000, 30_941)
     assert {defect.kind for defect in window.defects} == {"gap", "more"}
     assert window.defects[-1].detail == "and 16 more: 16 gap"
+
+
+def test_a_file_is_read_once_while_it_stays_as_it_is(write: Write) -> None:
+    path = write(line(0), line(1), line(2))
+    first = read_once(path, None)
+    assert read_once(path, None) is first
+    assert read_once(path, FIVE) is not first
+    path.write_text(path.read_text() + line(3) + "\n")
+    assert len(read_once(path, None).closed(9, BEGIN + 9 * FIVE)) == 4
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.csv"):
+        read_once(tmp_path / "none.csv", None)

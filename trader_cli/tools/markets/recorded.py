@@ -49,20 +49,15 @@ _BLOCKS_KEPT = 8
 class RecordedMarket:
     """A CandleSource over one file.
 
-    `sha256` is the digest of the file as it lies on disk; `expected_sha` is the one a ledger was pinned to.
+    `sha256` is the digest of the file as it lies on disk.
     `timeframe_ms` None means the file's own spacing. Raises ConfigError for a file that cannot be used.
     """
 
-    def __init__(self, path: Path, timeframe_ms: int | None, expected_sha: str | None = None) -> None:
+    def __init__(self, path: Path, timeframe_ms: int | None) -> None:
         self.path = path
         self.provenance = f"recorded:{path.name}"
         raw = _read(path)
         self.sha256 = sha256(raw).hexdigest()
-        if expected_sha is not None and self.sha256 != expected_sha:
-            raise ConfigError(
-                f"{path}: the file has changed: its sha256 was {self.sha256}, needs {expected_sha}",
-                "put the file back that the ledger began with, or start another ledger with --db",
-            )
         self._text = _unpacked(path, raw)
         self._stamps, self._rows = _scan(path, self._text)
         self.timeframe_ms = _timeframe(path, self._stamps, timeframe_ms)
@@ -108,6 +103,24 @@ class RecordedMarket:
         stop = min(first + _BLOCK_BARS, len(self._stamps))
         lines = self._text[self._rows[first] : self._rows[stop]].decode("ascii").split("\n")
         return tuple(_candle(line) for line in islice(lines, stop - first))
+
+
+def read_once(path: Path, timeframe_ms: int | None) -> RecordedMarket:
+    """The bars of a file, read anew only where the file changed: a run and its report share them, a sweep's runs too.
+
+    Raises ConfigError.
+    """
+    try:
+        seen = path.stat()
+    except OSError:  # the market says what is wrong
+        return RecordedMarket(path, timeframe_ms)
+    return _read_at(path, timeframe_ms, (seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns))
+
+
+@lru_cache(maxsize=1)
+def _read_at(path: Path, timeframe_ms: int | None, stamp: tuple[int, ...]) -> RecordedMarket:
+    del stamp  # another one is another file
+    return RecordedMarket(path, timeframe_ms)
 
 
 def infer_timeframe_ms(stamps: Sequence[Moment]) -> int:
