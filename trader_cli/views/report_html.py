@@ -407,7 +407,8 @@ def _policies(one: Performance) -> Iterator[Markup]:
         )
         for each in one.policies
     ]
-    note = f'<p class="note">In {_text(_quote(one))}, first in first out, after fees.</p>'
+    words = "first in first out, after fees; a fee stands with the policy its order was for"
+    note = f'<p class="note">In {_text(_quote(one))}, {words}.</p>'
     yield _box("By policy", _table(heads, rows), note)
 
 
