@@ -202,10 +202,16 @@ def done_run(folder: Path, source: Any = None) -> tuple[Run, Any]:
     return run, made
 
 
-def leaking() -> Leaking:
-    """The simulated market, with the next bar's close as its newest."""
+class LeakingTheOpen(Leaking):
+    """Knows at what price an order will fill."""
+
+    knows = "open"
+
+
+def leaking(kind: type[Leaking]) -> Leaking:
+    """The simulated market, with the next bar's close or opening as its newest close."""
     market = SimulatedMarket("BTC/USDT", 300_000, 7, Decimal("0.01"))
-    return Leaking(market, market.start(10**6), None)
+    return kind(market, market.start(10**6), None)
 
 
 def test_an_honest_run_knew_no_later_bar(tmp_path: Path) -> None:
@@ -215,11 +221,12 @@ def test_an_honest_run_knew_no_later_bar(tmp_path: Path) -> None:
     assert {one.difference for one in found} == {None}
 
 
-def test_a_planted_look_ahead_is_caught_by_name(tmp_path: Path) -> None:
-    source = leaking()
+@pytest.mark.parametrize("kind", [Leaking, LeakingTheOpen])
+def test_a_planted_look_ahead_is_caught_by_name(kind: type[Leaking], tmp_path: Path) -> None:
+    source = leaking(kind)
     run, made = done_run(tmp_path, source)
 
-    found = list(peeks(run, made, 40, planted=lambda below: Leaking(below, source.moment, None)))  # type: ignore[arg-type]
+    found = list(peeks(run, made, 40, planted=lambda below: kind(below, source.moment, None)))  # type: ignore[arg-type]
     wrong = [one for one in found if one.difference is not None]
     assert len(wrong) > len(found) // 2
     assert "with other bars ahead" in str(wrong[0].difference)
@@ -377,6 +384,8 @@ def test_a_span_of_a_report_is_the_difference_of_two_snapshots(say: Say, tmp_pat
         json.loads(say("report", "--db", str(path), "--json", option, middle).stdout)["ledgers"][0]
         for option in ("--until", "--since")
     )
+    parts = [Decimal(part[name]) for part in early["policies"] for name in ("profit", "open_profit")]
+    assert add(*parts) == Decimal(early["profit"]) != 0
     assert early["ended"] | {"model_cost_usd": 0} == late["begun"] | {"model_cost_usd": 0}
     assert early["cycles"] + late["cycles"] == whole["cycles"]
     assert early["trades"] + late["trades"] == whole["trades"]

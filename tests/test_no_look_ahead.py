@@ -117,13 +117,15 @@ class Rewritten:
 
 
 class Leaking(Rewritten):
-    """A source that cheats: the newest close it gives is the next bar's."""
+    """A source that cheats: the newest close it gives is the next bar's, or that bar's opening."""
+
+    knows = "close"
 
     def closed(self, limit: int, now: Moment) -> tuple[Candle, ...]:
         """Tomorrow's newspaper."""
         *bars, last = super().closed(limit, now)
         tomorrow = super().next_open(now)
-        close = last.close if tomorrow is None else tomorrow.close
+        close = last.close if tomorrow is None else getattr(tomorrow, self.knows)
         return (*bars, last._replace(close=close, high=max(last.high, close), low=min(last.low, close)))
 
 

@@ -76,6 +76,23 @@ def test_the_pauses_are_shuffled_and_equal_chance_gives_equal_times() -> None:
     assert len({tuple(times(seed)) for seed in range(20)}) > 5
 
 
+@given(st.lists(st.tuples(st.integers(1, 30), st.integers(1, 30)), min_size=1, max_size=12), st.integers(0, 1000))
+def test_a_coin_is_in_the_market_for_as_long_as_the_run_was(trips: list[tuple[int, int]], seed: int) -> None:
+    at, plays = 0, list[Play]()
+    for flat, held in trips:
+        plays += [Play(at + flat, Side.BUY, D(100)), Play(at + flat + held, Side.SELL, D(1))]
+        at += flat + held
+    asked: list[int] = []
+
+    def opening_at(place: int) -> Decimal:
+        asked.append(place)
+        return D(1)
+
+    flipped(plays, at + 5, Random(seed), opening_at)
+    held = sum(sold - bought for bought, sold in zip(asked[::2], asked[1::2], strict=True))
+    assert held == sum(held for _, held in trips)
+
+
 def test_at_one_price_every_coin_loses_exactly_the_costs() -> None:
     start = Book(quote=D(1000), deposits=D(1000))
     book = played(start, [(play, D(50_000)) for play in PLAYS], TERMS)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trader_cli.core.equity import Extremes, Growth, Stand, Walk, moved
+from trader_cli.core.equity import Extremes, Growth, Stand, Walk, moved, with_costs
 from trader_cli.core.moments import DAY_MS
 from trader_cli.schemas.performance import Money
 
@@ -18,7 +18,7 @@ HOUR = DAY_MS // 24
 
 def walk(*stands: tuple[int, str, str, str]) -> Walk:
     """Snapshots of an hour, equity, deposits and the position's worth."""
-    made = Walk(Money(), lambda day: 0, lambda day: D(0))
+    made = Walk(Money(), lambda day: 0)
     for hour, equity, deposits, position in stands:
         money = Money(D(equity), D(deposits), D(equity) - D(deposits), D(0), D(0))
         made.add(Stand(hour * HOUR, money, D(position)))
@@ -59,15 +59,36 @@ def test_exposure_is_weighted_by_time() -> None:
     assert made.exposure == pytest.approx(0.5 * 1 / 4)
 
 
-def test_a_day_without_a_snapshot_is_one_without_a_return() -> None:
-    made = walk((1, "100", "100", "0"), (23, "110", "100", "0"), (24 * 3, "121", "100", "0"))
-    assert [day.day for day in made.days] == ["1970-01-01", "1970-01-04"]
-    assert made.full_days() == pytest.approx([0.1, 0.0, 0.0, 0.1])
+def test_days_without_a_snapshot_make_no_few_returns_enough() -> None:
+    made = walk((1, "100", "100", "0"), (23, "110", "100", "0"), (24 * 50, "121", "100", "0"))
+    assert [day.day for day in made.days] == ["1970-01-01", "1970-02-20"]
+    assert made.full_days() == pytest.approx([0.1, 0.1])
+
+
+def test_where_there_are_enough_a_day_without_a_snapshot_is_one_without_a_return() -> None:
+    steady = [(24 * day, "100", "100", "0") for day in range(31)]
+    made = walk(*steady, (24 * 33, "110", "100", "0"))
+    assert made.full_days() == pytest.approx([*[0.0] * 33, 0.1])
+
+
+def test_a_walk_that_begins_with_a_fall_has_fallen_since_its_first_snapshot() -> None:
+    made = Walk(Money(D(100), D(100)), lambda day: 0)
+    for hour, equity in ((20_000, "90"), (20_002, "80")):
+        made.add(Stand(hour * HOUR, Money(D(equity), D(100)), D(0)))
+    assert made.gained == pytest.approx(-0.2)
+    assert (made.fall.peak_at, made.fall.under_water_ms) == (20_000 * HOUR, 2 * HOUR)
+
+
+def test_what_models_cost_on_a_day_without_a_snapshot_is_borne_by_the_next_or_the_last() -> None:
+    days = walk((1, "100", "100", "0"), (24 * 3, "121", "100", "0")).days
+    costs = {"1970-01-01": D("0.1"), "1970-01-02": D("0.2"), "1970-01-09": D("0.4"), "1970-01-04": D("0.8")}
+    assert [day.moved.model_cost for day in with_costs(days, costs)] == [D("0.1"), D("1.4")]
+    assert with_costs([], costs) == ()
 
 
 @given(st.lists(st.tuples(st.integers(1, 30), st.decimals(1, 10_000, places=8)), min_size=1, max_size=40))
 def test_the_days_add_up_to_the_whole_to_the_last_digit(steps: list[tuple[int, Decimal]]) -> None:
-    at, made = 0, Walk(Money(), lambda day: 1, lambda day: D("0.1"))
+    at, made = 0, Walk(Money(), lambda day: 1)
     for hours, equity in steps:
         at += hours * HOUR
         made.add(Stand(at, Money(equity, D(50), equity - 50, D(0), equity * 3), D(0)))

@@ -95,7 +95,7 @@ def _whole(
         sortino=Ratio(12),
         trips=Trips(),
         calibrated=Calibrated(),
-        baselines=Baselines(first, money(ends[1] * 1.1), Fall(0.2), flips if deals else None) if marks else None,
+        baselines=Baselines(first, money(ends[1] * 1.1), 0.1, Fall(0.2), flips if deals else None) if marks else None,
         days=days,
         policies=(PolicyShare("breakout.v2", 8, 7, 4, Decimal("12.3"), Decimal("-1.2"), Decimal("0.5")),)
         if deals

@@ -84,12 +84,16 @@ def flipped(
 ) -> list[tuple[Play, Decimal]]:
     """The same deals in the same order, with the pauses between them shuffled; each with the opening it is made at.
 
-    A run has `cycles` cycles. A deal after the last bar is left out.
+    The pauses while something is held change places among themselves, and so do the others: a coin is in the market
+    for as long as the run was. A run has `cycles` cycles. A deal after the last bar is left out.
     """
     ends = [play.at for play in plays]
     pauses = [after - before for before, after in zip([0, *ends], [*ends, max(cycles - 1, ends[-1])], strict=True)]
-    chance.shuffle(pauses)
-    times = list(accumulate(pauses))[:-1]
+    holds = [False, *(play.side is Side.BUY or play.amount < 1 for play in plays)]
+    waits = {kind: [pause for pause, held in zip(pauses, holds, strict=True) if held is kind] for kind in (True, False)}
+    for kind in (True, False):
+        chance.shuffle(waits[kind])
+    times = list(accumulate(waits[held].pop() for held in holds))[:-1]
     found = ((play, opening_at(at)) for play, at in zip(plays, times, strict=True))
     return [(play, opening) for play, opening in found if opening is not None and opening > ZERO]
 

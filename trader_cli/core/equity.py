@@ -5,14 +5,15 @@ Growth is time-weighted: what comes in or goes out between two snapshots counts 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Generic, TypeVar
 
-from trader_cli.core.decimals import ZERO, sub
+from trader_cli.core.decimals import ZERO, add, sub
 from trader_cli.core.moments import DAY_MS, Moment, day_start, iso, parse_iso
-from trader_cli.schemas.performance import Day, Fall, Money
+from trader_cli.schemas.performance import LEAST_RETURNS, Day, Fall, Money
 
 T = TypeVar("T")
 
@@ -69,9 +70,9 @@ class Growth:
 class Walk:
     """Snapshots in the order of time, summed up as they pass."""
 
-    def __init__(self, begun: Money, trades_of: Callable[[str], int], cost_of: Callable[[str], Decimal]) -> None:
-        """`trades_of` and `cost_of` tell of a day (`YYYY-MM-DD`) its filled orders, and what models cost in it."""
-        self._trades_of, self._cost_of = trades_of, cost_of
+    def __init__(self, begun: Money, trades_of: Callable[[str], int]) -> None:
+        """`begun` is the book before the first of them, `trades_of` tells of a day (`YYYY-MM-DD`) its filled orders."""
+        self._trades_of = trades_of
         self._growth = Growth()
         self._before = self._day_began = begun
         self._day: Moment | None = None
@@ -82,13 +83,13 @@ class Walk:
         self._weight = 0
         self.days: list[Day] = []
         self.began_at: Moment | None = None
-        if begun.equity > ZERO:
-            self._growth.add(0, float(begun.equity), float(begun.equity))
 
     def add(self, one: Stand) -> None:
         """The next snapshot."""
         if self._at is None:
             self.began_at = one.at
+            if (start := float(self._before.equity)) > 0.0:
+                self._growth.add(one.at, start, start)
         elif (passed := one.at - self._at) > 0:
             self._weighted += self._share * passed
             self._worth += float(self._before.equity) * passed
@@ -108,7 +109,7 @@ class Walk:
 
     def _end_day(self) -> None:
         name = iso(self._day or 0)[:10]
-        change = replace(moved(self._day_began, self._before), model_cost=self._cost_of(name))
+        change = moved(self._day_began, self._before)
         factor, before = self._growth.factor, self._factor
         gained = factor / before - 1.0 if factor is not None and before else None
         self.days.append(Day(name, change, self._before.equity, gained, self._trades_of(name)))
@@ -145,7 +146,10 @@ class Walk:
         return self._worth / self._weight if self._weight else float(self._before.equity)
 
     def full_days(self) -> list[float]:
-        """The returns of the days, each once; a day without a snapshot is one without a return."""
+        """The returns of the days, each once. A day without a snapshot had none: 0, and it makes no few days enough."""
+        seen = [one.gained for one in self.days if one.gained is not None]
+        if len(seen) < LEAST_RETURNS:
+            return seen
         found: list[float] = []
         last: Moment | None = None
         for one in self.days:
@@ -156,6 +160,19 @@ class Walk:
                 found.append(one.gained)
             last = at
         return found
+
+
+def with_costs(days: Sequence[Day], costs: Mapping[str, Decimal]) -> tuple[Day, ...]:
+    """The days with what models cost (by day, USD). The cost of a day without a snapshot is the next one's, or the
+    last one's: all of it is in one of them.
+    """
+    names = [one.day for one in days]
+    found = dict.fromkeys(names, ZERO)
+    for day, cost in costs.items():
+        if names:
+            bearer = names[min(bisect_left(names, day), len(names) - 1)]
+            found[bearer] = add(found[bearer], cost)
+    return tuple(replace(one, moved=replace(one.moved, model_cost=found[one.day])) for one in days)
 
 
 def _moment(day: str) -> Moment:

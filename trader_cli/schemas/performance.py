@@ -124,12 +124,14 @@ class Baselines:
     Attributes:
         cash: equity of doing nothing.
         hold: equity of buying once with all of it; None where no price is known.
+        hold_gained: the time-weighted return of that.
         hold_fall: the deepest fall of that.
         coin: None where nothing was traded.
     """
 
     cash: Decimal
     hold: Decimal | None
+    hold_gained: float | None
     hold_fall: Fall
     coin: Coin | None
 
@@ -153,8 +155,8 @@ class PolicyShare:
         purchases: orders that bought.
         sold, won: closed lots, and those at a gain.
         profit: of what was sold, after fees.
-        open_profit: of what is still held, at the mark.
-        fees: of its purchases, valued in quote.
+        open_profit: of what is held at the end of the span, at its mark.
+        fees: of the orders that are for it, valued in quote.
     """
 
     policy: str | None

@@ -37,18 +37,18 @@ class Otherwise:
         self._cash = begun.equity
         self._deposits = begun.deposits
         self._mark = ZERO
-        self._begun = begun.equity
+        self._waiting = begun.equity
 
     def add(self, one: Stand, mark: Decimal) -> float | None:
         """The next snapshot; returns what holding would be worth at its mark."""
         came = sub(one.money.deposits, self._deposits)
-        put_in = add(came, self._begun)
         self._cash, self._deposits, self._mark = add(self._cash, came), one.money.deposits, mark
+        self._waiting = put_in = add(self._waiting, came)
         if self._holder is None or mark <= ZERO:
             return None
         if put_in:
             self._holder.pay(put_in, self._opening(one.at) or mark, one.at)
-            self._begun = ZERO
+            self._waiting = ZERO
         equity = float(self._holder.equity(mark))
         self._growth.add(one.at, equity, float(put_in))
         return equity
@@ -56,7 +56,9 @@ class Otherwise:
     def baselines(self, equity: Decimal, flips: int = FLIPS) -> Baselines:
         """All three, after the last snapshot; `equity` is what the run itself came to. No coin without `flips`."""
         hold = self._holder.equity(self._mark) if self._holder is not None and self._mark > ZERO else None
-        return Baselines(self._cash, hold, self._growth.fall, self._coin(equity, flips) if flips else None)
+        gained = self._growth.factor - 1.0 if hold is not None and self._growth.factor is not None else None
+        coin = self._coin(equity, flips) if flips else None
+        return Baselines(self._cash, hold, gained, self._growth.fall, coin)
 
     def _coin(self, equity: Decimal, flips: int) -> Coin | None:
         plays = self._plays()

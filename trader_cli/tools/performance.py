@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from trader_cli.core.decimals import ZERO, add, dec, mul
-from trader_cli.core.equity import Extremes, Stand, Walk, moved
+from trader_cli.core.equity import Extremes, Stand, Walk, moved, with_costs
 from trader_cli.core.moments import iso, parse_iso
 from trader_cli.core.pricing import DOLLARS
 from trader_cli.core.returns import sharpe, sortino
@@ -89,8 +89,8 @@ class _Reading:
             trips=trips(lots),
             calibrated=calibrated(lots),
             baselines=otherwise.baselines(walk.ended.equity, flips) if walk.began_at is not None else None,
-            days=tuple(walk.days),
-            policies=policy_shares(self._ledger, self._span),
+            days=with_costs(walk.days, self._cost),
+            policies=policy_shares(self._ledger, self._span, self._last),
             models=model_shares(self._ledger, self._span),
             marks=tuple(marks),
             deals=tuple(shown),
@@ -100,7 +100,7 @@ class _Reading:
 
     def _walk(self) -> tuple[Walk, Iterator[Mark], Otherwise]:
         per_day = Counter(iso(deal.at)[:10] for deal in self._deals)
-        walk = Walk(self._begun, per_day.__getitem__, lambda day: self._cost.get(day, ZERO))
+        walk = Walk(self._begun, per_day.__getitem__)
         extremes: Extremes[Mark] = Extremes(self._last - self._first + 1, STRETCHES)
         otherwise = Otherwise(self._ledger, self._begun, (self._first, self._last))
         for row in self._ledger.db.execute(f"{_SNAPSHOTS} ORDER BY id", (self._first, self._last)):

@@ -71,16 +71,22 @@ class _Share:
     fees: Decimal = ZERO
 
 
-def policy_shares(ledger: Ledger, span: Span) -> tuple[PolicyShare, ...]:
-    """Each policy's part of the profit, the best first; over a whole ledger the parts add up to it exactly.
+def policy_shares(ledger: Ledger, span: Span, last: int) -> tuple[PolicyShare, ...]:
+    """Each policy's part of the profit, the best first; from a ledger's beginning on the parts add up to it exactly.
 
     First in, first out: profit and position are of the policy that bought, a fee of the one that the order is for.
+    `last` is the id of the span's last snapshot: what is held then is marked as it is.
     """
+    ended = ledger.db.execute("SELECT link, mark_price FROM portfolio WHERE id = ?", (last,)).fetchone()
+    if ended is None:
+        return ()
     base, quote = (ledger.identity().get("symbol") or "/").split("/")
     book, held = Book(), tuple[Lot, ...]()
     owners: dict[str, str | None] = {}
     shares: dict[str | None, _Share] = {}
     for change in ledger.changes():
+        if change.link > ended[0]:
+            break
         was, book = book, changed(book, change, base, quote)
         held, closed = lotted(held, change, book, base, quote)
         if change.kind == FILL and change.fill is not None:
@@ -98,10 +104,10 @@ def policy_shares(ledger: Ledger, span: Span) -> tuple[PolicyShare, ...]:
                 share.profit = add(share.profit, lot.profit)
         kept = {lot.client_order_id for lot in held}
         owners = {order: owner for order, owner in owners.items() if order in kept}
-    mark = ledger.last_snapshot()
+    mark = dec(ended[1])
     for left in held:
         share = shares.setdefault(owners.get(left.client_order_id), _Share())
-        worth = mul(left.qty, mark.mark_price) if mark else ZERO
+        worth = mul(left.qty, mark)
         share.open_profit = add(share.open_profit, sub(worth, left.cost))
     made = (
         PolicyShare(name, len(s.purchases), s.sold, s.won, s.profit, s.open_profit, s.fees)

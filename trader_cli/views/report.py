@@ -113,17 +113,13 @@ def _baselines(one: Performance) -> dict[str, Any] | None:
     return {
         "cash": known.cash,
         "hold": known.hold,
-        "hold_return": _return(known.hold, known.cash),
+        "hold_return": known.hold_gained,
         "hold_drawdown": _fall(known.hold_fall),
         "coin": None if coin is None else {
             "flips": coin.flips, "beaten": coin.beaten, "first": coin.equity, "median": coin.middle,
             "low": coin.low, "high": coin.high,
         },
     }  # fmt: skip
-
-
-def _return(equity: Decimal | None, cash: Decimal) -> float | None:
-    return float(equity) / float(cash) - 1.0 if equity is not None and cash > 0 else None
 
 
 def _iso(at: int | None) -> str | None:
@@ -179,14 +175,15 @@ def report_lines(one: Performance, width: int, plain: bool) -> Iterator[str]:
 def _worth(one: Performance) -> Iterator[str]:
     known = one.baselines
     start = add(one.begun.equity, one.moved.deposits)
-    hold = _percent(_return(known.hold, known.cash)) if known else "-"
+    hold = _percent(known.hold_gained) if known else "-"
     grew = f"{_amount(start)} to {_amount(one.ended.equity)} ({_percent(one.gained)})"
     yield f"equity    {grew}   hold {hold}   cash 0.00 %"
     parts = f"realized {_signed(one.moved.realized)}, unrealized {_signed(one.moved.unrealized)}"
     yield f"          {parts}; fees {_amount(one.moved.fees)} are inside"
     if one.moved.model_cost:
-        net = sub(one.ended.equity, one.moved.model_cost)
-        left = f"{_amount(net)} ({_percent(one.net_gained)})"
+        left = "not defined: the quote is no dollar, or nothing is left"
+        if one.net_gained is not None:
+            left = f"{_amount(sub(one.ended.equity, one.moved.model_cost))} ({_percent(one.net_gained)})"
         yield f"          less model cost {_amount(one.moved.model_cost)} USD: {left}"
     if known is not None and known.coin is not None:
         coin = known.coin

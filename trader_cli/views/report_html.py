@@ -12,7 +12,7 @@ from html import escape
 from typing import NewType
 
 from trader_cli.core.calibration import COIN, ENOUGH
-from trader_cli.core.decimals import MONEY, add, div, sub
+from trader_cli.core.decimals import MONEY, add, sub
 from trader_cli.core.moments import DAY_MS, Moment, iso
 from trader_cli.schemas.performance import DAYS_A_YEAR, LEAST_RETURNS, Baselines, Day, Fall, Money, Performance, Ratio
 from trader_cli.views.output import clean
@@ -257,9 +257,7 @@ def _said(one: Performance) -> Markup:
 
 def _held(baselines: Baselines | None) -> float | None:
     """The return of holding."""
-    if baselines is None or baselines.hold is None or baselines.cash <= 0:
-        return None
-    return float(div(sub(baselines.hold, baselines.cash), baselines.cash))
+    return None if baselines is None else baselines.hold_gained
 
 
 def _card(title: str, figure: str, note: str = "") -> Markup:

@@ -1,7 +1,8 @@
 """A market whose future is another one: what was decided before must not know the difference.
 
-Bars that close at or before a moment are as they are. Later ones are flat at their own opening (`truncated`: nothing
-is there to be known), or change places (`shuffled`, seeded), so that whoever reads them decides otherwise.
+Bars that close at or before a moment are as they are. Later ones are flat at the last close (`truncated`: nothing is
+there to be known), or change places (`shuffled`, seeded), openings and all, so that whoever reads them decides
+otherwise. What was decided is compared, not what came of it: orders fill at other prices, of course.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ class AlteredMarket:
         self._source = source
         self._moment = moment
         self._way = way
+        last = source.closed(1, moment)
+        self._last = last[-1].close if last else None
         self.provenance = source.provenance
         self.timeframe_ms = source.timeframe_ms
 
@@ -40,16 +43,16 @@ class AlteredMarket:
         return tuple(self._bar(bar) for bar in self._source.closed(limit, now))
 
     def next_open(self, now: Moment) -> Candle | None:
-        """The source's bar, altered but for its opening: at that an order fills."""
+        """The source's bar, altered."""
         bar = self._source.next_open(now)
         return None if bar is None else self._bar(bar)
 
     def _bar(self, bar: Candle) -> Candle:
         if bar.opened_at + self.timeframe_ms <= self._moment:
             return bar
-        if self._way == "truncated":
-            return bar._replace(high=bar.open, low=bar.open, close=bar.open)
         ahead = 1 + SeededIds("shuffled").chance(str(bar.opened_at)).randrange(_REACH)
-        other = self._source.next_open(bar.opened_at + ahead * self.timeframe_ms) or bar
-        prices = sorted((bar.open, other.close, other.open, other.high, other.low))
-        return bar._replace(high=prices[-1], low=prices[0], close=other.close, volume=other.volume)
+        other = self._source.next_open(bar.opened_at + ahead * self.timeframe_ms) if self._way == "shuffled" else None
+        if other is not None:
+            return other._replace(opened_at=bar.opened_at)
+        price = bar.open if self._last is None else self._last
+        return bar._replace(open=price, high=price, low=price, close=price)
