@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,13 @@ from tests.conftest import ROOT
 from tests.ledgers import ledger_at, reading
 from tests.test_hostile import Say, say
 from tests.test_no_look_ahead import Leaking
-from trader_cli.backtests import ELSEWHERE, bench_of, carry_out, peeks, run_id, run_of, running, settings_of
+from trader_cli.backtests import ELSEWHERE, bench_of, carry_out, peeks, run_id, run_of, run_one, running, settings_of
+from trader_cli.commands.sweep import _rank
 from trader_cli.config import settings_from
 from trader_cli.core.decimals import add, sub
 from trader_cli.core.errors import TraderError
 from trader_cli.phases.audit import verify
-from trader_cli.schemas.backtest import Run, Sole
+from trader_cli.schemas.backtest import Outcome, Run, Sole
 from trader_cli.tools.markets.simulated import SimulatedMarket
 from trader_cli.tools.performance import performance
 from trader_cli.tools.verification import content_sha256
@@ -151,6 +153,7 @@ def test_a_span_begins_and_ends_where_it_was_asked_to(say: Say, tmp_path: Path) 
         ("-j 2", "go with --sweep"),
         ("--check-lookahead --model gpt-5 --max-cost 1", "would be paid again"),
         ("--since 2031-01-01 --until 2030-01-01", "before it begins"),
+        ("--simulated 7 --sweep g.toml --on dask://nobody", "needs dask://HOST:PORT"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused_and_leave_nothing(
@@ -160,6 +163,26 @@ def test_options_that_do_not_go_together_are_refused_and_leave_nothing(
     assert said.code == 2
     assert told in said.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_span_after_the_last_bar_is_refused_and_so_is_a_report_of_a_span_that_ends_before_it_begins(
+    say: Say, tmp_path: Path
+) -> None:
+    file = bars(tmp_path / "bars.csv", 220)
+    said = say("backtest", "--data", str(file), "--since", "2100-01-01", "-o", "runs")
+    assert said.code == 2
+    assert "after the last bar" in said.stderr
+    assert say("cycle", "-q").code == 0
+    said = say("report", "--since", "2026-01-03", "--until", "2026-01-02")
+    assert said.code == 2
+    assert "is not after --since" in said.stderr
+
+
+def test_a_folder_that_cannot_be_made_is_named_with_its_option(say: Say, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    said = say("backtest", "--simulated", "7", "--bars", "9", "-o", "file/runs")
+    assert said.code == 6
+    assert "--out" in said.stderr
 
 
 def test_bars_that_are_not_there_are_a_wrong_setting(say: Say) -> None:
@@ -308,6 +331,8 @@ def test_a_run_that_fails_is_listed_and_the_others_go_on(say: Say, tmp_path: Pat
         ("[polcy.ma_trend]\nfast = [9]", 'was "polcy"'),
         ("[settings]\nPAPER_FEE_PCT = []", "needs a list"),
         ("= 3", "is no TOML"),
+        ("[settings]\nTRADING = ['halt', 'bogus']", "g.toml: TRADING=bogus: "),
+        ("[settings]\nMARKET = ['/nope.csv']", "g.toml: MARKET=/nope.csv: "),
     ],
 )
 def test_a_grid_that_cannot_be_is_refused(grid: str, told: str, say: Say, tmp_path: Path) -> None:
@@ -315,6 +340,68 @@ def test_a_grid_that_cannot_be_is_refused(grid: str, told: str, say: Say, tmp_pa
     said = say("backtest", "--bars", "40", "--sweep", "g.toml", "-o", "runs")
     assert said.code == 2
     assert told in said.stderr
+
+
+def test_values_written_otherwise_are_the_same_run_and_the_same_trial(say: Say, tmp_path: Path) -> None:
+    grid = "[settings]\nPAPER_BALANCE_USDT = [100, 100.0, '100.00']\n[policy.ma_trend]\nfast = [9]\n[policy.coin]\n"
+    (tmp_path / "g.toml").write_text(grid, encoding="utf-8")
+    words = ("backtest", "--simulated", "7", "--bars", "40", "-o", "runs")
+    document = json.loads(say(*words, "--sweep", "g.toml", "--json").stdout)
+    assert document["trials"] == len(list((tmp_path / "runs").glob("*.db"))) == 2
+    for policy in ("coin", "coin:seed=1", "coin:every=24,seed=1"):
+        monkey = {"PAPER_BALANCE_USDT": "100.000"}
+        assert say(*words, "-q", "--policy", policy, **monkey).code == 0
+    assert len(list((tmp_path / "runs").glob("*.db"))) == 2
+
+
+def test_the_runs_of_a_sweep_trade_the_same_bars(say: Say, tmp_path: Path) -> None:
+    file = bars(tmp_path / "bars.csv", 320)
+    (tmp_path / "g.toml").write_text("[settings]\nOHLCV_LIMIT = [100, 130, 250]\n", encoding="utf-8")
+    words = ("backtest", "--data", str(file), "--sweep", "g.toml", "-o", "runs", "--json")
+    runs = json.loads(say(*words).stdout)["runs"]
+    assert {one["cycles"] for one in runs} == {70}
+    assert len({one["content_sha256"] for one in runs}) == 3
+    said = say(*words, "--bars", "40")
+    assert said.code == 2
+    assert "before all of them can begin" in said.stderr
+
+
+def test_a_run_without_a_cycle_has_failed(tmp_path: Path) -> None:
+    settings = settings_from("", "", {}, {"MARKET": str(bars(tmp_path / "bars.csv", 220))}).settings
+    came = run_one(replace(run_of(settings), since=2**41), str(tmp_path), {})
+    assert came.error == "it had no cycle: its bars end before it could begin"
+
+
+def test_a_sweep_of_which_no_run_ends_says_so(say: Say, tmp_path: Path) -> None:
+    (tmp_path / "g.toml").write_text("[policy.coin]\nseed = [1]\n", encoding="utf-8")
+    words = ("backtest", "--simulated", "7", "--bars", "40", "--sweep", "g.toml", "-o", "runs", "--json")
+    only = json.loads(say(*words).stdout)["runs"][0]
+    Path(only["ledger"]).write_bytes(b"no ledger" * 1_000)
+    said = say(*words)
+    assert said.code == 9
+    assert "no run came to its end" in said.stderr
+    assert json.loads(said.stdout)["failed"] == 1
+
+
+def test_the_runs_of_a_sweep_and_the_days_of_a_run_are_written_as_csv(say: Say, tmp_path: Path) -> None:
+    (tmp_path / "g.toml").write_text("[policy.coin]\nseed = [1, 2]\n[policy.ma_trend]\n", encoding="utf-8")
+    words = ("backtest", "--simulated", "7", "--bars", "40", "-o", "runs", "-q")
+    assert say(*words, "--sweep", "g.toml", "--csv", "runs.csv").code == 0
+    rows = list(csv.DictReader((tmp_path / "runs.csv").read_text(encoding="utf-8").splitlines()))
+    assert sorted(row["policy"] for row in rows) == ["coin", "coin", "ma_trend"]
+    assert {row["cycles"] for row in rows} == {"40"}
+    assert say(*words, "--csv", "days.csv").code == 0
+    days = list(csv.DictReader((tmp_path / "days.csv").read_text(encoding="utf-8").splitlines()))
+    assert [*days[0]][:3] == ["ledger", "day", "equity"]
+    assert say(*words, "--csv", "days.csv").code == 2
+
+
+def test_what_earned_nothing_known_stands_below_what_lost() -> None:
+    def ran(name: str, gained: float | None, error: str | None = None) -> Outcome:
+        return Outcome(name, {}, error, gained=gained)
+
+    done = [ran("wiped out", None), ran("lost", -0.01), ran("failed", None, "why"), ran("won", 0.01)]
+    assert [one.run_id for one in sorted(done, key=_rank)] == ["won", "lost", "wiped out", "failed"]
 
 
 def lucky(say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, coins: int) -> dict[str, Any]:

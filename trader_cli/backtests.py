@@ -12,13 +12,14 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from trader_cli import __version__
 from trader_cli.config import FIELDS, Settings, settings_from, shown
-from trader_cli.core.decimals import ZERO, dec, sub
-from trader_cli.core.errors import ConfigError, MarketEndedError, TraderError
+from trader_cli.core.decimals import ZERO, dec, sub, text
+from trader_cli.core.errors import ConfigError, MarketEndedError, NotFoundError, TraderError
 from trader_cli.core.moments import Moment
 from trader_cli.core.ports import CandleSource
 from trader_cli.phases.cycle import loop
@@ -26,9 +27,11 @@ from trader_cli.phases.desk import Desk
 from trader_cli.phases.lookahead import SAMPLES, Peeked, lookahead
 from trader_cli.phases.startup import shutdown
 from trader_cli.schemas.backtest import Outcome, Run
+from trader_cli.schemas.cycle import Cycle
 from trader_cli.schemas.performance import Performance
 from trader_cli.tools.clock import Signals, wall_now
 from trader_cli.tools.markets.altered import AlteredMarket
+from trader_cli.tools.models.purse import PER_RUN
 from trader_cli.tools.performance import performance
 from trader_cli.tools.rehearsal import rehearse
 from trader_cli.tools.verification import content_sha256
@@ -45,26 +48,38 @@ MADE_OF = (
 ELSEWHERE = tuple(name for name in FIELDS if name not in MADE_OF)
 """All others: whose money, where, models, keys, logs."""
 
+ASKED = ("openai_base_url", "trader_tool_rounds")
+"""Those that matter where a language model thinks."""
+
 BATCH_MS = 1_000
 """For how long a run gathers cycles into one commit: what a kill may take is soon made again."""
 
-Progress = Callable[[Moment, int], None]
-"""Told the market time and the number of cycles so far."""
+Progress = Callable[[Cycle, int], None]
+"""Told each cycle, and how many they are so far."""
 
 
 def run_of(settings: Settings, span: tuple[Moment | None, Moment | None] = (None, None), **more: Any) -> Run:
     """A run of these settings, on paper whatever they say. Raises ConfigError for bars that cannot be used."""
-    texts = {name.upper(): shown(settings, name.upper()) for name in MADE_OF}
+    texts = {name.upper(): _canonical(settings, name) for name in MADE_OF}
     if not settings.timeframe_explicit:
         del texts["TIMEFRAME"]  # a file's own spacing rules
     kept = {name: text for name, text in texts.items() if text is not None}
     sha256 = getattr(candle_source(settings), "sha256", "")
-    return Run(kept, sha256, *span, **more)
+    asked = {name.upper(): _canonical(settings, name) or "" for name in ASKED if more.get("model") is not None}
+    return Run(kept, sha256, *span, asked=asked, **more)
+
+
+def _canonical(settings: Settings, name: str) -> str | None:
+    value = getattr(settings, name)
+    return text(value) if isinstance(value, Decimal) else shown(settings, name.upper())
 
 
 def run_id(run: Run) -> str:
-    """A name that follows from all that a run is made of, this program's version included."""
-    made = {**asdict(run), "version": __version__}
+    """A name that follows from all that a run is made of, this program's version included.
+
+    Not from what it may cost: with a higher limit the same run goes on.
+    """
+    made = {**asdict(run), "max_cost": None, "version": __version__}
     made["settings"] = {**run.settings, "MARKET": Path(run.settings.get("MARKET", "")).name}
     return hashlib.sha256(json.dumps(made, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:12]
 
@@ -111,8 +126,11 @@ def running(run: Run, settings: Settings, signals: Signals | None = None) -> Ite
             shutdown(desk)
 
 
-def carry_out(run: Run, desk: Desk, progress: Progress = lambda at, cycles: None) -> int:
-    """Go on to the run's end, or to a signal; returns how many cycles this took. Raises what ends a loop."""
+def carry_out(run: Run, desk: Desk, progress: Progress = lambda came, cycles: None) -> int:
+    """Go on to the run's end, a signal, or the end of its money; returns how many cycles this took.
+
+    Raises what ends a loop.
+    """
     done = 0
     for came in loop(desk, until=run.until):
         if isinstance(came, MarketEndedError):
@@ -120,8 +138,15 @@ def carry_out(run: Run, desk: Desk, progress: Progress = lambda at, cycles: None
         if isinstance(came, TraderError):
             raise came
         done += 1
-        progress(came.plan.at, done)
+        progress(came, done)
+        if starved(came):
+            break
     return done
+
+
+def starved(came: Cycle) -> bool:
+    """Whether the run's --max-cost left a question of this cycle unasked: with a higher one it can go on from here."""
+    return came.fallback is not None and PER_RUN in (came.fallback.cause or "")
 
 
 def span_of(run: Run, settings: Settings) -> tuple[CandleSource, Moment, Moment | None]:
@@ -144,6 +169,8 @@ def run_one(run: Run, folder: str, told: dict[str, Any]) -> Outcome:
             carry_out(run, desk)
         with open_reader(settings) as ledger:
             came, content = performance(ledger, name=path.name, flips=0), content_sha256(ledger)
+        if not came.cycles:
+            raise NotFoundError("it had no cycle: its bars end before it could begin")
     except TraderError as error:
         return Outcome(name, told, error.message, str(path))
     except Exception as error:  # noqa: BLE001 - one run of many: it is listed, and the others go on

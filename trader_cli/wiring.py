@@ -155,7 +155,7 @@ def loop_lock(settings: Settings, dry_run: bool) -> AbstractContextManager[objec
     if dry_run:
         return nullcontext()
     path = ledger_path(settings)
-    make_folder(path)
+    make_folder(path.parent, "Choose another with --db.")
     return FileLock(loop_lock_path(path), 0.0, f'a loop: the ledger "{path}"')
 
 

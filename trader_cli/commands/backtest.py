@@ -9,19 +9,21 @@ from typing import Annotated
 
 import typer
 
-from trader_cli.backtests import carry_out, peeks, run_id, run_of, running, settings_of, span_of
+from trader_cli.backtests import carry_out, peeks, run_id, run_of, running, settings_of, span_of, starved
 from trader_cli.commands.arguments import model_name, moment, usd
 from trader_cli.commands.desks import signals
 from trader_cli.commands.options import Globals, command
-from trader_cli.commands.report import show, write_page
+from trader_cli.commands.report import show, write_days, write_page
 from trader_cli.config import Settings, settings_from
 from trader_cli.core.decimals import text
 from trader_cli.core.errors import DiffersError, UsageError
 from trader_cli.core.grids import sole_of
 from trader_cli.core.moments import Moment, iso
 from trader_cli.schemas.backtest import Run, Sole
+from trader_cli.schemas.cycle import Cycle
 from trader_cli.tools.models.table import spec_of
 from trader_cli.tools.performance import performance
+from trader_cli.tools.store import make_folder
 from trader_cli.views.backtest import lookahead_lines, progress_line
 from trader_cli.wiring import open_reader
 
@@ -57,6 +59,10 @@ Check = Annotated[
 Sweep = Annotated[
     Path | None, typer.Option("--sweep", metavar="GRID.toml", help="Many runs: the product of the lists in a file.")
 ]
+Csv = Annotated[
+    str | None,
+    typer.Option("--csv", metavar="FILE", help="Also write a row per UTC day; with --sweep, a row per run."),
+]
 Jobs = Annotated[int | None, typer.Option("-j", "--jobs", metavar="N", min=1, help="With --sweep: local processes.")]
 On = Annotated[
     str | None, typer.Option("--on", metavar="dask://HOST:PORT", help="With --sweep: a Dask cluster that is there.")
@@ -76,6 +82,7 @@ def backtest(
     max_cost: MaxCost = None,
     out: Out = FOLDER,
     html: Html = None,
+    csv: Csv = None,
     force: Force = False,
     check_lookahead: Check = False,
     sweep: Sweep = None,
@@ -100,15 +107,18 @@ def backtest(
     if sweep is not None:
         if model is not None or check_lookahead or html is not None:
             raise UsageError("--sweep goes without --model, --check-lookahead and --html", "Do one run for those.")
-        from trader_cli.commands.sweep import run_sweep
+        from trader_cli.commands.sweep import run_sweep, show_sweep
 
-        run_sweep(g, run, (sweep, out), (jobs, on))
+        show_sweep(g, run_sweep(g, run, (sweep, out), (jobs, on)), csv, force)
         return
     ledger = out / f"{run_id(run)}.db"
     made = settings_of(run, ledger, settings)
+    make_folder(out, "Choose another with --out.")
     _run(g, run, made)
     with open_reader(made) as kept:
         found = performance(kept, name=str(ledger))
+    if csv is not None:
+        write_days(g, [found], csv, force)
     show(g, [found])
     if html is not None:
         write_page(g, [found], Path(html), force)
@@ -160,6 +170,8 @@ def _spanned(run: Run, settings: Settings, since: str | None, until: str | None,
         raise UsageError("--bars and --until both say where to end", "Give one of them.")
     if bars is not None or (end is None and until is None):
         last = first + (bars or SIMULATED_BARS) * source.timeframe_ms
+    if end is not None and first > end:
+        raise UsageError(f"it would begin at {iso(first)}, after the last bar of {iso(end)}", "Try: --since 30d")
     if last is not None and last <= first:
         raise UsageError(
             f"it would end at {iso(last)}, before it begins at {iso(first)}", "Mind the warm-up of OHLCV_LIMIT bars."
@@ -178,6 +190,8 @@ def _run(g: Globals, run: Run, settings: Settings) -> None:
         bar = _Bar(g, (first, last or first), source.timeframe_ms, now)
         carry_out(run, desk, bar)
         ended = desk.stop.ending()
+    if bar.starved is not None:
+        g.out.warn(f"--max-cost is used up at {iso(bar.starved)}: the run waits there. With a higher one it goes on")
     if ended is not None:
         g.out.say(f"Stopped by {ended}. The same command goes on from here.")
 
@@ -204,9 +218,11 @@ class _Bar:
         self._began = time.monotonic()
         self._from = now
         self._next = self._began + BEAT_SECS
+        self.starved: Moment | None = None
 
-    def __call__(self, at: Moment, cycles: int) -> None:
-        wall = time.monotonic()
+    def __call__(self, came: Cycle, cycles: int) -> None:
+        wall, at = time.monotonic(), came.plan.at
+        self.starved = at if starved(came) else None
         if wall < self._next:
             return
         self._next = wall + BEAT_SECS

@@ -65,8 +65,7 @@ def report(
         g.out.stream(as_csv(DAY_COLUMNS, day_rows(found)))
         return
     if csv is not None:
-        size = save(Path(csv), as_csv(DAY_COLUMNS, day_rows(found)), "--csv", force)
-        g.out.say(f"{csv}: {size:,} bytes")
+        write_days(g, found, csv, force)
     show(g, found)
 
 
@@ -81,6 +80,12 @@ def show(g: Globals, found: Sequence[Performance]) -> None:
     plain = not is_drawable(sys.stdout.encoding)
     for number, one in enumerate(found):
         g.out.lines(*([""] if number else []), *report_lines(one, min(g.out.width, 100), plain))
+
+
+def write_days(g: Globals, found: Sequence[Performance], path: str, force: bool) -> None:
+    """Write a row per UTC day, and say so."""
+    size = save(Path(path), as_csv(DAY_COLUMNS, day_rows(found)), "--csv", force)
+    g.out.say(f"{path}: {size:,} bytes")
 
 
 def write_page(g: Globals, found: Sequence[Performance], path: Path, force: bool) -> None:
@@ -99,6 +104,8 @@ def _read(settings: Settings, since: str | None, until: str | None) -> Performan
     with open_reader(settings) as ledger:
         now = _now(ledger)
         span = Span(bound("--since", since, now), bound("--until", until, now))
+        if span.since is not None and span.until is not None and span.until <= span.since:
+            raise UsageError(f"--until {iso(span.until)} is not after --since {iso(span.since)}")
         return performance(ledger, span, settings.db_path.name)
 
 

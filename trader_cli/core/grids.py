@@ -20,9 +20,9 @@ Point = tuple[dict[str, str], Sole | None, dict[str, Any]]
 
 
 def sole_of(name: str, params: Mapping[str, object]) -> Sole:
-    """A policy of the catalogue, or the coin, with parameters within their bounds. Raises UsageError."""
+    """A policy of the catalogue, or the coin, with all its parameters, within their bounds. Raises UsageError."""
     known = _params(name)
-    given: dict[str, int | float] = {}
+    given = {key: int(param.default) if param.integer else float(param.default) for key, param in known.items()}
     for key, value in params.items():
         if key not in known:
             raise UsageError(f'policy {name} has no parameter "{key}"', f"It has: {', '.join(known) or 'none'}")

@@ -2,7 +2,8 @@
 
 The deflated Sharpe ratio (D. Bailey, M. López de Prado, J. of Portfolio Management 40, 2014): the probability that the
 true Sharpe ratio is above the one that the luckiest of N skill-less trials is expected to show. Everything is per
-period, not a year's. Trials that resemble each other are fewer than they look: the figure errs against the best.
+period, not a year's. Trials that resemble each other also spread less, and nearly equal ones hardly count: many near
+copies of one run leave little more than its own ratio to be doubted.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -25,6 +25,7 @@ class Run:
         since, until: market time, ms UTC: not before the first, and no cycle from the second on; None: as the bars go.
         sole: the one policy that is traded; None: the planner chooses.
         model, max_cost: of a language model that thinks instead of the rules, and the most it may cost (USD, text).
+        asked: the settings that such a model's answers depend on, by NAME.
     """
 
     settings: dict[str, str]
@@ -34,6 +35,7 @@ class Run:
     sole: Sole | None = None
     model: str | None = None
     max_cost: str | None = None
+    asked: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

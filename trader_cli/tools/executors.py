@@ -1,54 +1,124 @@
 """Where the runs of a sweep are carried out: in this process, in local processes, or on a Dask cluster that is there.
 
-All of them are a `concurrent.futures.Executor`; what runs is a pure function, so that its results are the same.
+What runs is a pure function that can be called again, so that its results are the same wherever it ran, and a worker
+that died takes no other call with it.
 """
 
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+import os
+import re
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Any, cast
+from threading import Thread
+from typing import Any, TypeVar, cast
 
-from trader_cli.core.errors import ConfigError, UpstreamError
+from trader_cli.core.errors import ConfigError, UpstreamError, UsageError
 
 DASK = "dask://"
 PATIENCE = "10s"
 """How long a cluster's scheduler may take to answer."""
 
+_PLACE = re.compile(r"(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z._-]+):[0-9]{1,5}")
 
-class _Here(Executor):
-    """Runs each call where it stands, when it is submitted."""
+T = TypeVar("T")
+Calls = Sequence[tuple[Any, ...]]
+Results = Iterator[tuple[int, T | Exception]]
+"""The number of each call with what it returned, or with what it or its worker died of; as they come."""
 
-    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """The call, done; what it raised is in the future."""
-        future: Future[Any] = Future()
+
+def cluster_address(words: str) -> str:
+    """HOST:PORT of `dask://HOST:PORT`. Raises UsageError."""
+    found = words.removeprefix(DASK)
+    if not words.startswith(DASK) or not _PLACE.fullmatch(found):
+        raise UsageError(f'--on needs {DASK}HOST:PORT, was "{words[:60]}"', f"Try: --on {DASK}127.0.0.1:8786")
+    return found
+
+
+def results(function: Callable[..., T], calls: Calls, jobs: int = 1, cluster: str | None = None) -> Results[T]:
+    """Every call's result: from `jobs` local processes, or from the cluster at HOST:PORT.
+
+    Raises ConfigError without the extra that a cluster needs, UpstreamError for one that does not answer.
+    """
+    if cluster is not None:
+        with _cluster(cluster) as executor:
+            yield from _submitted(executor, function, dict(enumerate(calls)))
+    elif jobs == 1:
+        yield from ((number, _tried(function, call)) for number, call in enumerate(calls))
+    else:
+        yield from _in_processes(function, calls, jobs)
+
+
+def _tried(function: Callable[..., T], call: tuple[Any, ...]) -> T | Exception:
+    try:
+        return function(*call)
+    except Exception as error:  # noqa: BLE001 - one call of many: it is told, and the others go on
+        return error
+
+
+def _in_processes(function: Callable[..., T], calls: Calls, jobs: int) -> Results[T]:
+    """A worker that dies breaks its whole pool: what is left is called again, and then each call in a pool of its own.
+
+    So only a call that kills its worker when it is alone has died of that.
+    """
+    left = dict(enumerate(calls))
+    for _ in range(2):
+        with _processes(jobs) as pool:
+            for number, came in _submitted(pool, function, left):
+                if not isinstance(came, BrokenProcessPool):
+                    del left[number]
+                    yield number, came
+        if not left:
+            return
+    for number, call in left.items():
+        with _processes(1) as pool:
+            yield from _submitted(pool, function, {number: call})
+
+
+def _submitted(pool: Executor, function: Callable[..., T], calls: dict[int, tuple[Any, ...]]) -> Results[T]:
+    waiting: dict[Future[T], int] = {}
+    for number, call in calls.items():
         try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001 - as every executor does
-            future.set_exception(error)
-        return future
+            waiting[pool.submit(function, *call)] = number
+        except BrokenProcessPool as error:
+            yield number, error
+    for future in as_completed(waiting):
+        try:
+            yield waiting[future], future.result()
+        except Exception as error:  # noqa: BLE001 - as above
+            yield waiting[future], error
 
 
 @contextmanager
-def executor(jobs: int, on: str | None = None) -> Iterator[Executor]:
-    """An executor of `jobs` local processes, or of the cluster at `on` (`dask://HOST:PORT`).
+def _processes(jobs: int) -> Iterator[Executor]:
+    """Local processes that end with this block, whatever ends it: what they did not finish can be done again."""
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_worker)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in set(multiprocessing.active_children()) - others:
+            child.terminate()
+        raise
+    pool.shutdown()
 
-    Raises ConfigError without the extra that it needs, UpstreamError for a cluster that does not answer.
-    """
-    if on is not None:
-        with _cluster(on.removeprefix(DASK)) as found:
-            yield found
-    elif jobs == 1:
-        yield _Here()
-    else:
-        with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-            try:
-                yield pool
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+
+def _begin_worker() -> None:
+    """In a worker: Ctrl-C is for the process that shows the sweep, and a worker does not outlive it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+
+        def leave_with_it() -> None:
+            parent.join()
+            os._exit(1)
+
+        Thread(target=leave_with_it, daemon=True).start()
 
 
 @contextmanager

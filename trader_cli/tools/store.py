@@ -125,7 +125,7 @@ class Store:
         Raises LedgerError (corrupt, newer, not writable) or BusyError.
         """
         with errors(path):
-            make_folder(path)
+            make_folder(path.parent, "Choose another with --db.")
             with FileLock(lock_path(path), wait_secs, f'the ledger "{path}"'):
                 db = _connect(path, "rwc")
                 try:
@@ -369,14 +369,12 @@ def cannot_look(path: Path, error: OSError) -> LedgerError:
     return LedgerError(f'cannot look at "{path}": {error.strerror}', mend)
 
 
-def make_folder(path: Path) -> None:
-    """Make the ledger's folder, for its owner only. Raises LedgerError."""
+def make_folder(folder: Path, mend: str) -> None:
+    """Make a folder for ledgers, for its owner only. Raises LedgerError, which says `mend`."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise LedgerError(
-            f'cannot make the folder "{path.parent}": {error.strerror}', "Choose another with --db."
-        ) from error
+        raise LedgerError(f'cannot make the folder "{folder}": {error.strerror}', mend) from error
 
 
 def lock_path(path: Path) -> Path:

@@ -14,6 +14,8 @@ from trader_cli.views.chart import braille_chart
 from trader_cli.views.output import Column, clean
 
 SCHEMA = "trader.report/1"
+SHOWN_DAYS = 7
+"""How many days a screen shows; all of them are in the CSV, the document and the page."""
 
 DAY_COLUMNS = (
     "ledger", "day", "equity", "deposits", "profit", "realized", "unrealized", "fees", "model_cost_usd", "return",
@@ -259,6 +261,14 @@ def _parts(one: Performance) -> Iterator[str]:
             yield (
                 f"  {clean(part.policy or 'nobody'):<14} {_many(part.purchases, 'purchase'):<14} sold lots "
                 f"{part.sold:<5} won {part.won:<5} profit {_signed(part.profit)}   open {_signed(part.open_profit)}"
+            )
+    if one.days:
+        yield ""
+        yield "by day" + (f" (the newest {SHOWN_DAYS} of {len(one.days)})" if len(one.days) > SHOWN_DAYS else "")
+        for day in one.days[-SHOWN_DAYS:]:
+            yield (
+                f"  {day.day}     equity {_amount(day.equity):<12} profit {_signed(profit(day.moved)):<10} "
+                f"({_percent(day.gained)})   {_many(day.trades, 'trade')}"
             )
     paid = [part for part in one.models if part.cost]
     if paid:

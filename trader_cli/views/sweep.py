@@ -81,7 +81,7 @@ def _is_sure(luck: Luck | None) -> bool:
 def luck_lines(done: Sequence[Outcome], luck: Luck | None) -> Iterator[str]:
     """The best run, and what it is worth among so many."""
     failed = sum(one.error is not None for one in done)
-    yield f"{len(done)} runs, {failed} failed" if failed else f"{len(done)} runs"
+    yield f"{many_runs(len(done))}, {failed} failed" if failed else many_runs(len(done))
     if luck is None or luck.best is None or luck.probability is None:
         yield "No run has 30 daily returns that vary: nothing can be said of luck."
         return
@@ -96,7 +96,12 @@ def luck_lines(done: Sequence[Outcome], luck: Luck | None) -> Iterator[str]:
     )
 
 
+def many_runs(count: int) -> str:
+    """So many runs, in words."""
+    return f"{count} run{'s' * (count != 1)}"
+
+
 def sweep_progress(done: int, of: int, failed: int, secs: float) -> str:
     """How far a sweep is."""
     left = f"{secs / done * (of - done):.0f} s left" if done else "…"
-    return f"{done} of {of} runs, {failed} failed, {left} | Ctrl-C stops; the same command goes on"
+    return f"{done} of {many_runs(of)}, {failed} failed, {left} | Ctrl-C stops; the same command goes on"

@@ -31,6 +31,10 @@ class Held:
     amount: Decimal
 
 
+PER_RUN = "--max-cost"
+"""What the limit of a run is called, where it is why a model was not asked."""
+
+
 class OverBudgetError(Exception):
     """The call may cost more than is left; says what was spent of what."""
 
@@ -59,7 +63,7 @@ class Purse:
             today = add(self._elsewhere, self._run)
         for spent, limit, name in (
             (today, self._per_day, "MODEL_BUDGET_USD_PER_DAY"),
-            (self._run, self._per_run, "--max-cost"),
+            (self._run, self._per_run, PER_RUN),
         ):
             if limit is not None and amount > ZERO and add(spent, amount) > limit:
                 raise OverBudgetError(
