@@ -64,7 +64,8 @@ WRITES = (
     ),
     *("snapshot --dry-run", "snapshot", "cycle", "loop --cycles 3 --speed fast", "recover"),
     *("stop --reason x", "stop", "stop --flatten --dry-run", "stop --flatten", "stop --flatten", "status", "cycle"),
-    *("resume --reason x", "status"),
+    *("resume --reason x", "status", "ledger backup", "ledger backup b.db", "ledger anchor -o a.jsonl"),
+    *("ledger verify --anchors a.jsonl", "ledger restore b.db --dry-run", "ledger restore b.db", "recover"),
 )
 ERRORS = ("ledger trace zzzz", "ledger trace", "statsu", "status --db no.db", "resume --reason=", "ledger show -n x")
 

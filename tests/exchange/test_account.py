@@ -182,6 +182,27 @@ def test_an_order_that_an_older_ledger_does_not_know_is_adopted(env: dict[str, s
         at.assert_it_goes_on()
 
 
+@pytest.mark.parametrize("word", ["recover", "cycle"])
+def test_what_was_placed_after_a_backup_is_adopted_as_soon_as_it_is_restored(
+    word: str, env: dict[str, str], tmp_path: Path
+) -> None:
+    with scene(tmp_path, env) as at:
+        at.cycle()
+        at.trader("ledger", "backup", str(tmp_path / "b.db"))
+        at.cycle()
+        at.cycle()
+        lost = [order.client_order_id for order in at.server.orders[1:]]
+        assert len(lost) == 2
+        at.trader("ledger", "restore", str(tmp_path / "b.db"))
+        posted = at.server.posts()
+        at.trader(word)
+        adopted = at.rows("SELECT client_order_id FROM orders WHERE origin = 'recovered' ORDER BY id")
+        assert adopted == [(one,) for one in lost]
+        assert at.server.posts() == posted + (word == "cycle"), "at most the one order of its own cycle"
+        at.assert_books_agree()
+        at.assert_it_goes_on()
+
+
 def test_a_restored_ledger_meets_the_difference_at_once_and_does_not_trade_on_it(
     env: dict[str, str], tmp_path: Path
 ) -> None:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from trader_cli.commands.options import Globals, command
 from trader_cli.core.errors import DiffersError
 from trader_cli.phases.audit import NOT_CHECKED
 from trader_cli.phases.audit import verify as audit
+from trader_cli.tools.anchors import anchors_of, compared
 from trader_cli.tools.verification import content_of
 from trader_cli.views.output import Output
 from trader_cli.views.verification import verification_document, verification_lines
@@ -21,8 +26,14 @@ BEAT_SECS = 0.2
 """How long a bar stands before the next takes its place."""
 
 
+Anchors = Annotated[
+    list[Path] | None,
+    typer.Option("--anchors", metavar="FILE", help="Heads noted by `ledger anchor -o`; may be given more than once."),
+]
+
+
 @command
-def verify(g: Globals) -> None:
+def verify(g: Globals, anchors: Anchors = None) -> None:
     """Prove that the ledger is whole and unaltered, its decisions and orders lawful, and its books right.
 
     Everything a ledger alone can show is worked out again from its rows: features from candles, answers from
@@ -30,8 +41,10 @@ def verify(g: Globals) -> None:
 
     Example: trader ledger verify --json
     """
+    noted = [one for path in anchors or () for one in anchors_of(path)]
+    more = [("anchors", compared(noted))] if anchors else []
     with open_reader(g.settings()) as ledger:
-        checks, content = audit(ledger, Waiting(g.out)), content_of(ledger)
+        checks, content = audit(ledger, Waiting(g.out), more), content_of(ledger)
         head = ledger.head
     document = verification_document(checks, NOT_CHECKED, head, content)
     g.out.record(document, verification_lines(document))

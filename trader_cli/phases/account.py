@@ -81,9 +81,12 @@ def _wiped(desk: Desk, wait: bool = False) -> bool:
 
 
 def scan_due(desk: Desk, every_ms: int = SCAN_MS) -> bool:
-    """Whether the account's orders should be looked through: the last time is an hour ago, or `every_ms`."""
+    """Whether the account's orders should be looked through: the last time is an hour ago, or `every_ms`.
+
+    In a ledger that was restored from a backup at once: what was placed after that is only there.
+    """
     last = desk.ledger.scanned_to()
-    return last is None or not 0 <= desk.clock.now() - last < every_ms
+    return last is None or desk.ledger.restored_since_scan() or not 0 <= desk.clock.now() - last < every_ms
 
 
 def scan(desk: Desk) -> list[Order]:

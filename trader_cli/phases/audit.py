@@ -5,6 +5,8 @@ Checks of rows against rows are in tools; here are those that need the agents' r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from trader_cli.phases.audit_calls import calls
 from trader_cli.phases.audit_law import orders, verdicts
 from trader_cli.phases.audit_replies import replies
@@ -49,6 +51,11 @@ NOT_CHECKED = (
 """What a ledger alone cannot show, or this program does not look at."""
 
 
-def verify(ledger: Ledger, progress: Progress = lambda done, of, name: None) -> list[Check]:
-    """All checks of `CHECKS`, in order; `progress` is told before each and while it runs. Raises nothing for a row."""
-    return verification.verify(ledger, CHECKS, progress)
+def verify(
+    ledger: Ledger, progress: Progress = lambda done, of, name: None, more: Sequence[tuple[str, Look]] = ()
+) -> list[Check]:
+    """All checks of `CHECKS` in order, then `more`; `progress` is told before each and while it runs.
+
+    Raises nothing for a row.
+    """
+    return verification.verify(ledger, (*CHECKS, *more), progress)

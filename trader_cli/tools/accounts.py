@@ -143,6 +143,13 @@ class AccountStore(OrderStore, EventStore):
         ).fetchone()
         return parse_iso(json.loads(row[1])["until"]) if row is not None and row[0] == "SCAN" else None
 
+    def restored_since_scan(self) -> bool:
+        """Whether this ledger was restored from a backup and the account's orders were not looked through since."""
+        row = self.db.execute(
+            "SELECT kind FROM events WHERE kind IN ('SCAN','RESTORED') ORDER BY id DESC LIMIT 1"
+        ).fetchone()
+        return row is not None and row[0] == "RESTORED"
+
     def proof(self, what: str, of: str) -> tuple[Moment, dict[str, Any]] | None:
         """The newest proof of its kind about `of`, and when it was taken, on the wall."""
         row = self.db.execute(

@@ -1,7 +1,4 @@
-"""The verified copy of a ledger that is made beside it before its schema changes.
-
-It is whole or not there: written under another name, checked, synced, and only then given its own.
-"""
+"""The verified copy of a ledger that is made beside it before its schema changes."""
 
 from __future__ import annotations
 
@@ -15,6 +12,7 @@ from urllib.parse import quote
 
 from trader_cli.core.errors import LedgerError
 from trader_cli.tools import migrations
+from trader_cli.tools.copies import UnsoundError, write_copy
 
 _HEAD = "SELECT seq, hash FROM audit_chain ORDER BY seq DESC LIMIT 1"
 
@@ -33,7 +31,12 @@ def before_migration(db: sqlite3.Connection, path: Path) -> Path | None:
     if copy.exists():
         return copy
     try:
-        _write(db, copy, head, steps)
+        write_copy(db, copy, lambda made: None if _is_copy(made, head, steps) else "it is not as the ledger is")
+    except UnsoundError as error:
+        raise LedgerError(
+            f'the copy "{copy}" that is made before the ledger\'s schema changes is not sound: {error}',
+            "Look: trader ledger verify. The ledger is as it was.",
+        ) from error
     except (OSError, sqlite3.OperationalError) as error:
         raise LedgerError(
             f'the copy "{copy}" that is made before the ledger\'s schema changes cannot be written: {error}',
@@ -49,24 +52,6 @@ def _names(path: Path) -> Iterator[Path]:
         yield path.with_name(f"{name}-{number}.bak")
 
 
-def _write(db: sqlite3.Connection, copy: Path, head: tuple[int, str], steps: int) -> None:
-    unfinished = copy.with_name(f"{copy.name}.{os.getpid()}.part")
-    descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        db.execute("VACUUM INTO ?", (str(unfinished),))  # an empty file may be there
-        if not _is_copy(unfinished, head, steps):
-            raise LedgerError(
-                f'the copy "{copy}" that is made before the ledger\'s schema changes is not sound',
-                "Look: trader ledger verify. The ledger is as it was.",
-            )
-        os.fsync(descriptor)
-        unfinished.rename(copy)
-        _sync_folder(copy.parent)
-    finally:
-        os.close(descriptor)
-        unfinished.unlink(missing_ok=True)
-
-
 def _is_copy(path: Path, head: tuple[int, str], steps: int) -> bool:
     """Whether the file is a sound ledger that ends at this link and has had so many steps."""
     try:
@@ -75,11 +60,3 @@ def _is_copy(path: Path, head: tuple[int, str], steps: int) -> bool:
             return sound and migrations.version(db) == steps and db.execute(_HEAD).fetchone() == head
     except sqlite3.Error:
         return False
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
