@@ -67,6 +67,8 @@ COMMANDS = (
     Entry("ledger anchor", "anchor:anchor", "Safety", "Note the audit chain's head elsewhere."),
     Entry("stop", "stop:stop", "Safety", "No new orders from now on."),
     Entry("resume", "resume:resume", "Safety", "Allow orders again after a stop, with a reason."),
+    Entry("doctor", "doctor:doctor", "Safety", "Look at everything that must hold for trading to be safe."),
+    Entry("health", "doctor:health", "Safety", "One line for monitors: 0 or 1, without a network."),
     Entry("gate test", "gate:test", "Safety", "Prove that every limit fires, with your own settings."),
     Entry("init", "init:init", "Set up", "Write a .env file and make the ledger's folder."),
     Entry("config show", "config:show", "Set up", "Every setting, its value, and where it came from."),

@@ -46,10 +46,15 @@ def run_sweep(g: Globals, base: Run, paths: tuple[Path, Path], where: tuple[int 
     calls = [(run, str(folder.resolve()), told) for run, told in runs]
     began, done = time.monotonic(), list[Outcome]()
     g.out.say(f"{many_runs(len(runs))}, {_where(jobs, on)}, ledgers in {folder}")
-    for number, came in results(run_one, calls, jobs or 1, cluster):
-        done.append(came if isinstance(came, Outcome) else _lost(*runs[number], came))
-        failed = sum(one.error is not None for one in done)
-        g.out.passing(sweep_progress(len(done), len(runs), failed, time.monotonic() - began))
+    g.out.passing(sweep_progress(0, len(runs), 0, 0.0))
+    try:
+        for number, came in results(run_one, calls, jobs or 1, cluster):
+            done.append(came if isinstance(came, Outcome) else _lost(*runs[number], came))
+            failed = sum(one.error is not None for one in done)
+            g.out.passing(sweep_progress(len(done), len(runs), failed, time.monotonic() - began))
+    except KeyboardInterrupt:
+        g.out.say(f"Stopped after {len(done)} of {many_runs(len(runs))}. The same command goes on from here.")
+        raise
     return sorted(done, key=_rank)
 
 

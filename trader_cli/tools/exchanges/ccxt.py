@@ -97,6 +97,11 @@ class CcxtExchange:
         assert self._market is not None  # noqa: S101 - it raises where there is none
         return self._market
 
+    @property
+    def offset_ms(self) -> int:
+        """How far the exchange's clock is ahead of this one, as of the last connect."""
+        return self._client.offset_ms
+
     def candles(self, limit: int, now: Moment) -> CandleBatch:
         """The last closed bars. The newest row of an exchange is the bar that is still forming: it is left out."""
         self.market()

@@ -1,0 +1,145 @@
+"""What the machine tells of itself and of the files around a ledger, for doctor and health. Only `mend` changes any."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+from trader_cli.core.errors import BusyError, LedgerError
+from trader_cli.core.moments import Moment, parse_iso
+from trader_cli.tools.ledger import Ledger
+from trader_cli.tools.lock import FileLock
+from trader_cli.tools.store import errors, lock_path, loop_lock_path
+
+LEAST_FREE, LITTLE_FREE = 50 << 20, 500 << 20
+"""Bytes: with less than the first nothing should be begun, with less than the second somebody should look."""
+
+NETWORK = ("nfs", "cifs", "smb", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs")
+"""File systems over a network, where locks and write-ahead logs are not to be relied on."""
+
+_LEFT = re.compile(r"\.?(.+)\.([0-9]{1,10})\.(part|restored|new)(-wal|-shm|\.lock)?")
+"""Unfinished files carry the process that makes them in their name."""
+
+
+def versions() -> str:
+    """Python's and SQLite's."""
+    return f"python {platform.python_version()}, sqlite {sqlite3.sqlite_version}"
+
+
+def may_reset_its_log(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> bool:
+    """Whether this SQLite can corrupt a ledger that two connections write at one moment (sqlite.org/wal.html).
+
+    Fixed in 3.51.3, 3.50.7 and 3.44.6; there since 3.7.0.
+    """
+    fixed = version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
+    return version >= (3, 7) and not fixed
+
+
+def free_bytes(path: Path) -> int:
+    """What is free where a file is, or will be."""
+    return shutil.disk_usage(_existing(path)).free
+
+
+def file_system(path: Path) -> str | None:
+    """The type of file system a file is on; None where the machine does not tell."""
+    try:
+        mounts = Path("/proc/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    place = str(_existing(path).resolve())
+    best, kind = -1, None
+    for line in mounts:
+        fields = line.split(" ")
+        if len(fields) < 3:
+            continue
+        at = fields[1].replace("\\040", " ").rstrip("/") or "/"
+        if (place == at or place.startswith(at.rstrip("/") + "/")) and len(at) > best:
+            best, kind = len(at), fields[2]
+    return kind
+
+
+def _existing(path: Path) -> Path:
+    return next((one for one in (path, *path.absolute().parents) if one.exists()), Path("/"))
+
+
+def exposed(paths: Iterable[Path]) -> list[Path]:
+    """Those that others than their owner may read or write."""
+    found = []
+    for path in paths:
+        with suppress(OSError):
+            if path.stat().st_mode & 0o077:
+                found.append(path)
+    return found
+
+
+def files_of(ledger: Path) -> list[Path]:
+    """A ledger's own files that are there."""
+    ends = ("", "-wal", "-shm")
+    named = (*(ledger.with_name(ledger.name + end) for end in ends), lock_path(ledger), loop_lock_path(ledger))
+    return [path for path in named if path.exists()]
+
+
+def leftovers(ledger: Path) -> Iterator[Path]:
+    """Unfinished files around a ledger whose process is gone."""
+    for folder in (ledger.parent, ledger.parent / "backups"):
+        with suppress(OSError):
+            for path in sorted(folder.iterdir()):
+                fits = _LEFT.fullmatch(path.name)
+                if fits is not None and fits[1].startswith(ledger.stem) and not _is_alive(int(fits[2])):
+                    yield path
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+def close(path: Path) -> None:
+    """Let nobody but its owner read or write a file. Raises LedgerError."""
+    try:
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    except OSError as error:
+        raise LedgerError(f'cannot change who may read "{path}": {error.strerror}', f"chmod 600 {path}") from error
+
+
+def remove(path: Path) -> None:
+    """Remove a leftover. Raises LedgerError."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise LedgerError(f'cannot remove "{path}": {error.strerror}', "Remove it by hand.") from error
+
+
+def newest_wall(ledger: Ledger) -> Moment | None:
+    """When the newest link was written, on the wall."""
+    row = ledger.db.execute("SELECT wall_ts FROM audit_chain ORDER BY seq DESC LIMIT 1").fetchone()
+    return parse_iso(row[0]) if row else None
+
+
+def can_write(ledger: Path) -> str:
+    """Prove that a ledger can be written without changing it; returns how. Raises LedgerError.
+
+    Where another process holds it, that one does.
+    """
+    try:
+        with (
+            FileLock(lock_path(ledger), 0.0, "the ledger"),
+            errors(ledger),
+            closing(sqlite3.connect(ledger, timeout=1.0, isolation_level=None)) as db,
+        ):
+            db.execute("BEGIN IMMEDIATE")
+            db.execute("ROLLBACK")
+    except BusyError as error:
+        return f"in use: {error.message}"
+    return "a transaction began and was taken back"
