@@ -24,14 +24,17 @@ from trader_cli.schemas.vital import Finding, Level
 from trader_cli.tools import migrations, vitals
 from trader_cli.tools.backups import FOLDER, backups_of
 from trader_cli.tools.clock import Signals, wall_now
+from trader_cli.tools.events import refuse_others
 from trader_cli.tools.exchanges.paper_rules import costs
 from trader_cli.tools.models.table import remarks
 from trader_cli.tools.rehearsal import rehearse
 from trader_cli.tools.store import exists
 from trader_cli.wiring import (
     Bench,
+    candle_source,
     check_settings,
     chosen_models,
+    identity,
     is_live,
     ledger_path,
     limits,
@@ -41,7 +44,7 @@ from trader_cli.wiring import (
     open_reader,
     operator_stop,
     pays,
-)  # fmt: skip
+)
 
 LATE_MS = 2 * 3_600_000
 """How long after it was due a cycle may begin before somebody should look."""
@@ -179,6 +182,17 @@ def ledger(patient: Patient) -> Iterator[Finding]:
         yield _warn(f"schema {steps} of {len(migrations.STEPS)}", "The next writing command brings it up to date.")
     if path.is_symlink() or path.stat().st_nlink > 1:
         yield _warn(f"{path} has more than one name", "Name the file itself: locks lie beside a name.")
+
+
+def pinned(patient: Patient) -> Iterator[Finding]:
+    """That the ledger is of these settings."""
+    if not exists(patient.path):
+        yield _skip("no ledger yet")
+        return
+    source = None if is_live(patient.settings) else candle_source(patient.settings)
+    with open_reader(patient.settings) as kept:
+        refuse_others(kept.identity(), identity(patient.settings, source), patient.path)
+        yield _ok(", ".join(value for key, value in kept.identity().items() if key in ("mode", "symbol", "market")))
 
 
 def disk(patient: Patient) -> Iterator[Finding]:
@@ -336,7 +350,8 @@ def clock(patient: Patient) -> Iterator[Finding]:
 
 
 OFFLINE: tuple[Check, ...] = (
-    program, settings, permissions, ledger, disk, writing, state, decisions, books, backups, deposit_cap, models, clock,
+    program, settings, permissions, ledger, pinned, disk, writing, state, decisions, books, backups, deposit_cap,
+    models, clock,
 )  # fmt: skip
 
 VITAL: tuple[Check, ...] = (ledger, disk, writing, state, decisions, books, clock)

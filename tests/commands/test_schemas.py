@@ -29,7 +29,16 @@ PINNED = {"PAPER_BALANCE_USDT": "1000000", "MAX_ORDERS_PER_DAY": "1000", "SIMULA
 """The settings that the grown ledgers are pinned to, and some more."""
 
 READS = (
-    *("status", "status --short", "ledger verify", "ledger tail -n 0", "ledger tail -n 30"),
+    *(
+        "doctor",
+        "doctor --offline",
+        "health",
+        "status",
+        "status --short",
+        "ledger verify",
+        "ledger tail -n 0",
+        "ledger tail -n 30",
+    ),
     *("ledger show -n 0", "ledger show -n 0 -o wide", "ledger show --trades", "ledger show --errors -n 0"),
     *("ledger show --agent PLANNER", "ledger show --agent TRADER -n 0", "ledger show --agent JUDGE"),
     *("replay --since 999d --model rules",),

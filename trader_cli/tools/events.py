@@ -31,7 +31,7 @@ class EventStore(Store):
         """
         found = self.identity()
         if found:
-            _same_identity(found, identity, self.path)
+            refuse_others(found, identity, self.path)
             return
         with self.transaction() as tx:
             for key, value in {"ledger_id": ledger_id, **identity, "began_at": iso(at)}.items():
@@ -77,7 +77,8 @@ _NAMES = {
 """What an operator calls the things a ledger is pinned to."""
 
 
-def _same_identity(found: dict[str, str], wanted: dict[str, str], path: Path | None) -> None:
+def refuse_others(found: dict[str, str], wanted: dict[str, str], path: Path | None) -> None:
+    """Raise ConfigError where a ledger is pinned to something else than the settings say."""
     for key, value in wanted.items():
         if found.get(key) != value:
             other = f"{(path or Path('agent.db')).with_suffix('')}-{_slug(value)}.db"
