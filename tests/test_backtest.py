@@ -23,13 +23,17 @@ from tests.ledgers import ledger_at, reading
 from tests.test_hostile import Say, say
 from tests.test_no_look_ahead import Leaking
 from trader_cli.backtests import ELSEWHERE, bench_of, carry_out, peeks, run_id, run_of, run_one, running, settings_of
-from trader_cli.commands.sweep import _rank
+from trader_cli.commands.sweep import _anywhere, _rank
 from trader_cli.config import settings_from
 from trader_cli.core.decimals import add, sub
 from trader_cli.core.errors import TraderError
 from trader_cli.phases.audit import verify
 from trader_cli.schemas.backtest import Outcome, Run, Sole
+from trader_cli.schemas.order import Side
+from trader_cli.schemas.performance import Money
+from trader_cli.tools.exchanges.paper_rules import rules
 from trader_cli.tools.markets.simulated import SimulatedMarket
+from trader_cli.tools.otherwise import Otherwise
 from trader_cli.tools.performance import performance
 from trader_cli.tools.verification import content_sha256
 from trader_cli.wiring import virtual_desk
@@ -151,6 +155,8 @@ def test_a_span_begins_and_ends_where_it_was_asked_to(say: Say, tmp_path: Path) 
         ("--policy ma_trend:fast=99", "from 3 to 19"),
         ("--model gpt-5", "only with both --model and --max-cost"),
         ("-j 2", "go with --sweep"),
+        ("--since 1d", "counts back from the last bar"),
+        ("--html none/r.html", "its folder is not there"),
         ("--check-lookahead --model gpt-5 --max-cost 1", "would be paid again"),
         ("--since 2031-01-01 --until 2030-01-01", "before it begins"),
         ("--simulated 7 --sweep g.toml --on dask://nobody", "needs dask://HOST:PORT"),
@@ -163,6 +169,50 @@ def test_options_that_do_not_go_together_are_refused_and_leave_nothing(
     assert said.code == 2
     assert told in said.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_span_counts_back_from_the_last_bar(say: Say, tmp_path: Path) -> None:
+    file = bars(tmp_path / "bars.csv", 400)
+    said = say("backtest", "--data", str(file), "-o", "a", "--since", "10h", "--json")
+    assert json.loads(said.stdout)["ledgers"][0]["cycles"] == 121, "the last bar is where the last one begins"
+
+
+def test_rows_for_stdout_come_alone_and_a_taken_file_is_refused_before_the_run(say: Say, tmp_path: Path) -> None:
+    words = ("backtest", "--simulated", "7", "--bars", "30", "-o", "runs")
+    said = say(*words, "--csv", "-")
+    assert said.stdout.startswith("ledger,day,")
+    assert not (tmp_path / "-").exists()
+    assert say(*words, "--csv", "-", "--json").code == 2
+    (tmp_path / "g.toml").write_text("[policy.coin]\n", encoding="utf-8")
+    (tmp_path / "taken.csv").write_text("mine", encoding="utf-8")
+    assert say(*words[:-1], "other", "--sweep", "g.toml", "--csv", "taken.csv").code == 2
+    assert not (tmp_path / "other").exists()
+    assert say(*words, "--sweep", "g.toml", "--csv", "-").stdout.startswith("policy,")
+
+
+def test_a_worker_in_another_folder_finds_the_bars(say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bars(tmp_path / "bars.csv", 230)
+    settings = settings_from("", "", {}, {"MARKET": "bars.csv"}).settings
+    run = run_of(settings)
+    (tmp_path / "else").mkdir()
+    monkeypatch.chdir(tmp_path / "else")
+    assert run_one(run, str(tmp_path), {}).error is not None
+    monkeypatch.chdir(tmp_path)
+    sent = _anywhere(run)
+    assert run_id(sent) == run_id(run)
+    monkeypatch.chdir(tmp_path / "else")
+    assert run_one(sent, str(tmp_path), {}).error is None
+
+
+def test_the_coins_of_a_real_run_are_in_the_market_as_long_as_it_was(say: Say, tmp_path: Path) -> None:
+    assert say("backtest", "--simulated", "7", "--bars", "1200", "-o", "runs", "-q").code == 0
+    with reading(the_one(tmp_path / "runs")) as ledger:
+        last = ledger.db.execute("SELECT max(id) FROM portfolio").fetchone()[0]
+        begun, plays = Otherwise(ledger, Money(), (1, last))._plays(rules("BTC/USDT", Decimal("0.1")))
+    assert len(plays) > 8
+    assert begun.base == 0
+    assert [play.leaves for play in plays] == [play.side is Side.BUY for play in plays]
+    assert all(play.amount < 1 for play in plays if play.side is Side.SELL), "each sale leaves dust"
 
 
 def test_a_span_after_the_last_bar_is_refused_and_so_is_a_report_of_a_span_that_ends_before_it_begins(

@@ -51,6 +51,9 @@ ELSEWHERE = tuple(name for name in FIELDS if name not in MADE_OF)
 ASKED = ("openai_base_url", "trader_tool_rounds")
 """Those that matter where a language model thinks."""
 
+STARVED = "STARVED"
+"""The kind of the event that says so, with the limit."""
+
 BATCH_MS = 1_000
 """For how long a run gathers cycles into one commit: what a kill may take is soon made again."""
 
@@ -132,6 +135,8 @@ def carry_out(run: Run, desk: Desk, progress: Progress = lambda came, cycles: No
     Raises what ends a loop.
     """
     done = 0
+    if waits(run, desk):
+        return done
     for came in loop(desk, until=run.until):
         if isinstance(came, MarketEndedError):
             break
@@ -139,14 +144,17 @@ def carry_out(run: Run, desk: Desk, progress: Progress = lambda came, cycles: No
             raise came
         done += 1
         progress(came, done)
-        if starved(came):
+        if came.fallback is not None and PER_RUN in (came.fallback.cause or ""):
+            with desk.ledger.writing(), desk.ledger.transaction() as tx:
+                desk.ledger.log_event(tx, STARVED, {"limit": str(run.max_cost)}, came.plan.at, came.trace_id)
             break
     return done
 
 
-def starved(came: Cycle) -> bool:
-    """Whether the run's --max-cost left a question of this cycle unasked: with a higher one it can go on from here."""
-    return came.fallback is not None and PER_RUN in (came.fallback.cause or "")
+def waits(run: Run, desk: Desk) -> bool:
+    """Whether a run left a question unasked, for its --max-cost was used up, and may not cost more than that now."""
+    known = desk.ledger.last_event(STARVED)
+    return known is not None and run.max_cost is not None and dec(run.max_cost) <= dec(known[1]["limit"])
 
 
 def span_of(run: Run, settings: Settings) -> tuple[CandleSource, Moment, Moment | None]:

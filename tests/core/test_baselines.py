@@ -44,7 +44,14 @@ def test_without_a_bar_to_buy_at_the_money_waits() -> None:
     assert (holder.book.quote, holder.book.base) == (D(1000), D(0))
 
 
-PLAYS = (Play(3, Side.BUY, D(100)), Play(9, Side.SELL, D(1)), Play(20, Side.BUY, D(200)), Play(21, Side.SELL, D(1)))
+DUST = D("0.9993")
+PLAYS = (
+    Play(3, Side.BUY, D(100), True),
+    Play(9, Side.SELL, DUST, False),
+    Play(20, Side.BUY, D(200), True),
+    Play(21, Side.SELL, DUST, False),
+)
+"""A fee in base leaves dust behind every sale."""
 
 
 @given(st.integers(0, 1000))
@@ -80,7 +87,7 @@ def test_the_pauses_are_shuffled_and_equal_chance_gives_equal_times() -> None:
 def test_a_coin_is_in_the_market_for_as_long_as_the_run_was(trips: list[tuple[int, int]], seed: int) -> None:
     at, plays = 0, list[Play]()
     for flat, held in trips:
-        plays += [Play(at + flat, Side.BUY, D(100)), Play(at + flat + held, Side.SELL, D(1))]
+        plays += [Play(at + flat, Side.BUY, D(100), True), Play(at + flat + held, Side.SELL, DUST, False)]
         at += flat + held
     asked: list[int] = []
 
@@ -91,6 +98,27 @@ def test_a_coin_is_in_the_market_for_as_long_as_the_run_was(trips: list[tuple[in
     flipped(plays, at + 5, Random(seed), opening_at)
     held = sum(sold - bought for bought, sold in zip(asked[::2], asked[1::2], strict=True))
     assert held == sum(held for _, held in trips)
+
+
+def test_a_coin_that_begins_with_a_position_may_sell_it_first() -> None:
+    plays = [Play(7, Side.SELL, DUST, False), Play(9, Side.BUY, D(50), True)]
+    asked: list[int] = []
+
+    def opening_at(place: int) -> Decimal:
+        asked.append(place)
+        return D(1)
+
+    flipped(plays, 30, Random(1), opening_at, held=True)
+    assert asked[0] in (7, 20), "held for as long as one of the run's two times in the market"
+
+
+def test_a_small_purchase_at_a_higher_price_is_the_least_order_and_not_left_out() -> None:
+    start = Book(quote=D(1000), deposits=D(1000))
+    deals = [(Play(1, Side.BUY, D("5.01"), True), D(99_000)), (Play(2, Side.SELL, DUST, False), D(99_000))]
+    for opening in (D(30_000), D(61_111), D(99_999)):
+        bought = played(start, [(deals[0][0], opening)], TERMS)
+        assert bought.base > 0
+        assert D(5) <= start.quote - bought.quote < D(8)
 
 
 def test_at_one_price_every_coin_loses_exactly_the_costs() -> None:

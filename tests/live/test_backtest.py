@@ -89,7 +89,24 @@ def test_a_run_that_goes_on_has_spent_what_it_spent_before(
 
 
 def test_nothing_is_paid_past_the_limit(online: Say, server: ResponsesServer) -> None:
-    said = online(*WORDS, "--max-cost", "0", "--json")
-    assert said.code == 0
+    for _ in range(3):
+        said = online(*WORDS, "--max-cost", "0", "--json")
+        assert said.code == 0
+        assert "--max-cost is used up" in said.stderr
+        (found,) = json.loads(said.stdout)["ledgers"]
+        assert found["moved"]["model_cost_usd"] == "0"
+        assert found["cycles"] == 1, "it waits, and trades no more that nobody thought"
     assert server.requests == []
-    assert json.loads(said.stdout)["ledgers"][0]["moved"]["model_cost_usd"] == "0"
+    said = online(*WORDS, "--max-cost", "1", "--json")
+    assert json.loads(said.stdout)["ledgers"][0]["cycles"] == 3
+    assert len(server.asked()) >= 2
+
+
+def test_a_limit_beyond_the_days_budget_is_refused_before_anything_is_asked(
+    online: Say, server: ResponsesServer, tmp_path: Path
+) -> None:
+    said = online(*WORDS, "--max-cost", "5", MODEL_BUDGET_USD_PER_DAY="0.5")
+    assert said.code == 2
+    assert "MODEL_BUDGET_USD_PER_DAY" in said.stderr
+    assert server.requests == []
+    assert not (tmp_path / "runs").exists()

@@ -41,6 +41,14 @@ def moment(words: str, now: Moment, *, ahead: bool = False) -> Moment:
     )
 
 
+def is_span(words: str) -> bool:
+    """Whether a time is told as a span (24h), which counts from another moment."""
+    try:
+        return span_ms(words) > 0
+    except ValueError:
+        return False
+
+
 def bound(option: str, words: str | None, now: Moment) -> Moment | None:
     """What --since or --until asks for, within the years that a ledger can name. Raises UsageError."""
     if words is None:

@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 
-from trader_cli.backtests import carry_out, peeks, run_id, run_of, running, settings_of, span_of, starved
-from trader_cli.commands.arguments import model_name, moment, usd
+from trader_cli.backtests import carry_out, peeks, run_id, run_of, running, settings_of, span_of, waits
+from trader_cli.commands.arguments import is_span, model_name, moment, usd
 from trader_cli.commands.desks import signals
 from trader_cli.commands.options import Globals, command
-from trader_cli.commands.report import show, write_days, write_page
+from trader_cli.commands.report import deliver, outputs
 from trader_cli.config import Settings, settings_from
-from trader_cli.core.decimals import text
+from trader_cli.core.decimals import ZERO, dec, sub, text
 from trader_cli.core.errors import DiffersError, UsageError
 from trader_cli.core.grids import sole_of
 from trader_cli.core.moments import Moment, iso
@@ -25,7 +25,7 @@ from trader_cli.tools.models.table import spec_of
 from trader_cli.tools.performance import performance
 from trader_cli.tools.store import make_folder
 from trader_cli.views.backtest import lookahead_lines, progress_line
-from trader_cli.wiring import open_reader
+from trader_cli.wiring import left_today, open_reader
 
 FOLDER = Path("data/backtests")
 SIMULATED_BARS = 8_640
@@ -100,6 +100,7 @@ def backtest(
         raise UsageError("--check-lookahead decides again, and a model would be paid again", "Leave --model out.")
     if sweep is None and (jobs is not None or on is not None):
         raise UsageError("-j and --on go with --sweep", "Give a grid: --sweep grid.toml")
+    outputs(g, html, csv, force)
     settings = _market(g.settings(), data, simulated)
     thinks = _thinks(settings, model, max_cost)
     run = run_of(settings, sole=sole(policy), model=thinks[0], max_cost=thinks[1])
@@ -113,15 +114,12 @@ def backtest(
         return
     ledger = out / f"{run_id(run)}.db"
     made = settings_of(run, ledger, settings)
+    _must_afford(run, made)
     make_folder(out, "Choose another with --out.")
     _run(g, run, made)
     with open_reader(made) as kept:
         found = performance(kept, name=str(ledger))
-    if csv is not None:
-        write_days(g, [found], csv, force)
-    show(g, [found])
-    if html is not None:
-        write_page(g, [found], Path(html), force)
+    deliver(g, [found], html, csv, force)
     if check_lookahead:
         _check(g, run, made)
 
@@ -147,6 +145,21 @@ def _thinks(settings: Settings, model: str | None, max_cost: str | None) -> tupl
     return model_name(model, settings), None if amount is None else text(amount)
 
 
+def _must_afford(run: Run, settings: Settings) -> None:
+    """Raise UsageError where the day's budget would end before the run's, and leave questions unasked in silence."""
+    if run.max_cost is None:
+        return
+    left, spent = settings.model_budget_usd_per_day, ZERO
+    if settings.db_path.exists():
+        with open_reader(settings) as ledger:
+            left, spent = left_today(settings, ledger), ledger.spent()
+    if sub(dec(run.max_cost), spent) > left:
+        raise UsageError(
+            f"--max-cost {run.max_cost} is more than today's {text(left)} USD of MODEL_BUDGET_USD_PER_DAY",
+            "Lower it, or raise that setting for this run.",
+        )
+
+
 def sole(words: str | None) -> Sole | None:
     """A policy with its parameters, as `name:param=value,…`. Raises UsageError."""
     if words is None:
@@ -164,14 +177,19 @@ def sole(words: str | None) -> Sole | None:
 def _spanned(run: Run, settings: Settings, since: str | None, until: str | None, bars: int | None) -> Run:
     """The run from one moment to another. Raises UsageError."""
     source, start, end = span_of(run, settings)
-    first = start if since is None else max(start, moment(since, start))
+    for option, words in (("--since", since), ("--until", until)):
+        if words is not None and end is None and is_span(words):
+            raise UsageError(
+                f"{option} {words} counts back from the last bar, and this market has none", "Name a date."
+            )
+    first = start if since is None else max(start, moment(since, end or start))
     last = None if until is None else moment(until, end or start)
     if bars is not None and until is not None:
         raise UsageError("--bars and --until both say where to end", "Give one of them.")
     if bars is not None or (end is None and until is None):
         last = first + (bars or SIMULATED_BARS) * source.timeframe_ms
     if end is not None and first > end:
-        raise UsageError(f"it would begin at {iso(first)}, after the last bar of {iso(end)}", "Try: --since 30d")
+        raise UsageError(f"it would begin at {iso(first)}, after the last bar of {iso(end)}", "Name an earlier date.")
     if last is not None and last <= first:
         raise UsageError(
             f"it would end at {iso(last)}, before it begins at {iso(first)}", "Mind the warm-up of OHLCV_LIMIT bars."
@@ -190,8 +208,9 @@ def _run(g: Globals, run: Run, settings: Settings) -> None:
         bar = _Bar(g, (first, last or first), source.timeframe_ms, now)
         carry_out(run, desk, bar)
         ended = desk.stop.ending()
-    if bar.starved is not None:
-        g.out.warn(f"--max-cost is used up at {iso(bar.starved)}: the run waits there. With a higher one it goes on")
+        hungry, at = waits(run, desk), desk.clock.now()
+    if hungry:
+        g.out.warn(f"--max-cost is used up at {iso(at)}: the run waits there. With a higher one it goes on")
     if ended is not None:
         g.out.say(f"Stopped by {ended}. The same command goes on from here.")
 
@@ -218,11 +237,9 @@ class _Bar:
         self._began = time.monotonic()
         self._from = now
         self._next = self._began + BEAT_SECS
-        self.starved: Moment | None = None
 
     def __call__(self, came: Cycle, cycles: int) -> None:
         wall, at = time.monotonic(), came.plan.at
-        self.starved = at if starved(came) else None
         if wall < self._next:
             return
         self._next = wall + BEAT_SECS

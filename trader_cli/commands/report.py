@@ -18,7 +18,7 @@ from trader_cli.core.moments import Moment, iso
 from trader_cli.schemas.performance import Performance
 from trader_cli.tools.clock import wall_now
 from trader_cli.tools.exports import Span
-from trader_cli.tools.files import save
+from trader_cli.tools.files import may_save, save
 from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.performance import performance
 from trader_cli.views.chart import is_drawable
@@ -55,21 +55,36 @@ def report(
 
     Example: trader report --html report.html
     """
+    outputs(g, html, csv, force)
+    settings = g.settings()
+    several = len(ledgers or ()) > 1
+    found = [_read(one, since, until, several) for one in _named(settings, ledgers)]
+    deliver(g, found, html, csv, force)
+
+
+def outputs(g: Globals, html: str | None, csv: str | None, force: bool) -> None:
+    """Refuse files that cannot be written before anything is done. Raises UsageError."""
     if csv == "-" and g.json:
         raise UsageError("--csv - and --json both want stdout", "Leave one out.")
-    settings = g.settings()
-    found = [_read(one, since, until) for one in _named(settings, ledgers)]
-    if html is not None:
-        write_page(g, found, Path(html), force)
+    for option, path in (("--html", html), ("--csv", csv)):
+        if path is not None and path != "-":
+            may_save(Path(path), option, force)
+
+
+def deliver(g: Globals, found: Sequence[Performance], html: str | None, csv: str | None, force: bool) -> None:
+    """Print reports and write the files that were asked for; CSV for stdout comes alone."""
     if csv == "-":
         g.out.stream(as_csv(DAY_COLUMNS, day_rows(found)))
-        return
-    if csv is not None:
-        write_days(g, found, csv, force)
-    show(g, found)
+    else:
+        _show(g, found)
+    if html is not None:
+        _write_page(g, found, Path(html), force)
+    if csv not in (None, "-"):
+        size = save(Path(str(csv)), as_csv(DAY_COLUMNS, day_rows(found)), "--csv", force)
+        g.out.say(f"{csv}: {size:,} bytes")
 
 
-def show(g: Globals, found: Sequence[Performance]) -> None:
+def _show(g: Globals, found: Sequence[Performance]) -> None:
     """Print reports: a document, a line of a pipe each, or screens."""
     if g.json:
         g.out.record(report_document(found))
@@ -82,13 +97,7 @@ def show(g: Globals, found: Sequence[Performance]) -> None:
         g.out.lines(*([""] if number else []), *report_lines(one, min(g.out.width, 100), plain))
 
 
-def write_days(g: Globals, found: Sequence[Performance], path: str, force: bool) -> None:
-    """Write a row per UTC day, and say so."""
-    size = save(Path(path), as_csv(DAY_COLUMNS, day_rows(found)), "--csv", force)
-    g.out.say(f"{path}: {size:,} bytes")
-
-
-def write_page(g: Globals, found: Sequence[Performance], path: Path, force: bool) -> None:
+def _write_page(g: Globals, found: Sequence[Performance], path: Path, force: bool) -> None:
     """Write the page for a browser, and say so."""
     from trader_cli.views.report_html import report_page
 
@@ -100,13 +109,13 @@ def _named(settings: Settings, ledgers: list[Path] | None) -> list[Settings]:
     return [settings.model_copy(update={"db_path": path}) for path in ledgers or [settings.db_path]]
 
 
-def _read(settings: Settings, since: str | None, until: str | None) -> Performance:
+def _read(settings: Settings, since: str | None, until: str | None, several: bool) -> Performance:
     with open_reader(settings) as ledger:
         now = _now(ledger)
         span = Span(bound("--since", since, now), bound("--until", until, now))
         if span.since is not None and span.until is not None and span.until <= span.since:
             raise UsageError(f"--until {iso(span.until)} is not after --since {iso(span.since)}")
-        return performance(ledger, span, settings.db_path.name)
+        return performance(ledger, span, str(settings.db_path) if several else settings.db_path.name)
 
 
 def _now(ledger: Ledger) -> Moment:

@@ -43,7 +43,7 @@ def run_sweep(g: Globals, base: Run, paths: tuple[Path, Path], where: tuple[int 
     cluster = None if on is None else cluster_address(on)
     runs = _runs(grid, base)
     make_folder(folder, "Choose another with --out.")
-    calls = [(run, str(folder.resolve()), told) for run, told in runs]
+    calls = [(_anywhere(run), str(folder.resolve()), told) for run, told in runs]
     began, done = time.monotonic(), list[Outcome]()
     g.out.say(f"{many_runs(len(runs))}, {_where(jobs, on)}, ledgers in {folder}")
     g.out.passing(sweep_progress(0, len(runs), 0, 0.0))
@@ -60,12 +60,14 @@ def run_sweep(g: Globals, base: Run, paths: tuple[Path, Path], where: tuple[int 
 
 def show_sweep(g: Globals, done: Sequence[Outcome], csv: str | None, force: bool) -> None:
     """Print the runs of a sweep and what luck would do. Raises DiffersError where none came to its end."""
-    luck = _luck(done)
-    if csv is not None:
-        names = [column.key for column in sweep_columns(done)]
-        size = save(Path(csv), as_csv(names, sweep_rows(done)), "--csv", force)
+    luck, names = _luck(done), [column.key for column in sweep_columns(done)]
+    if csv == "-":
+        g.out.stream(as_csv(names, sweep_rows(done)))
+    else:
+        _show(g, done, luck)
+    if csv not in (None, "-"):
+        size = save(Path(str(csv)), as_csv(names, sweep_rows(done)), "--csv", force)
         g.out.say(f"{csv}: {size:,} bytes")
-    _show(g, done, luck)
     if all(one.error is not None for one in done):
         raise DiffersError(f"no run came to its end: {done[0].error}", "Look at the column error of each.")
 
@@ -96,6 +98,14 @@ def _runs(grid: Path, base: Run) -> list[tuple[Run, Told]]:
         begun = replace(run, since=first) if start is not None and start < first else run
         made.setdefault(run_id(begun), (begun, told))
     return list(made.values())
+
+
+def _anywhere(run: Run) -> Run:
+    """The run for a worker that stands in another folder: with the whole path of its bars. Its name stays."""
+    market = run.settings.get("MARKET")
+    if not run.market_sha256 or market is None:
+        return run
+    return replace(run, settings={**run.settings, "MARKET": str(Path(market).resolve())})
 
 
 def _bars(run: Run) -> tuple[str | None, ...]:

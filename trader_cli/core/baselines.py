@@ -15,6 +15,7 @@ from typing import Protocol
 from trader_cli.core import accounting
 from trader_cli.core.decimals import ZERO, add, mul, sub
 from trader_cli.core.hindsight import bearable, filled, price_of
+from trader_cli.core.limits import smallest_qty
 from trader_cli.schemas.book import Book
 from trader_cli.schemas.market import Costs, Market
 from trader_cli.schemas.order import Side
@@ -39,11 +40,18 @@ class Play:
     Attributes:
         at: the number of the cycle it was made in.
         amount: of a BUY what it cost in quote, of a SELL the share of what was held, 0..1.
+        leaves: something that can be sold is held after it.
     """
 
     at: int
     side: Side
     amount: Decimal
+    leaves: bool
+
+
+def is_position(base: Decimal, price: Decimal, market: Market) -> bool:
+    """Whether so much base is more than dust: one order could sell it."""
+    return base >= max(market.step, market.min_qty) and mul(base, price) >= market.min_notional
 
 
 class Holder:
@@ -80,30 +88,35 @@ def dealt(book: Book, side: Side, qty: Decimal, opening: Decimal, terms: Terms, 
 
 
 def flipped(
-    plays: Sequence[Play], cycles: int, chance: Chance, opening_at: Callable[[int], Decimal | None]
+    plays: Sequence[Play],
+    cycles: int,
+    chance: Chance,
+    opening_at: Callable[[int], Decimal | None],
+    held: bool = False,
 ) -> list[tuple[Play, Decimal]]:
     """The same deals in the same order, with the pauses between them shuffled; each with the opening it is made at.
 
     The pauses while something is held change places among themselves, and so do the others: a coin is in the market
-    for as long as the run was. A run has `cycles` cycles. A deal after the last bar is left out.
+    for as long as the run was. A run has `cycles` cycles and begins with something `held` or not. A deal after the last
+    bar is left out.
     """
     ends = [play.at for play in plays]
     pauses = [after - before for before, after in zip([0, *ends], [*ends, max(cycles - 1, ends[-1])], strict=True)]
-    holds = [False, *(play.side is Side.BUY or play.amount < 1 for play in plays)]
-    waits = {kind: [pause for pause, held in zip(pauses, holds, strict=True) if held is kind] for kind in (True, False)}
+    holds = [held, *(play.leaves for play in plays)]
+    waits = {kind: [pause for pause, one in zip(pauses, holds, strict=True) if one is kind] for kind in (True, False)}
     for kind in (True, False):
         chance.shuffle(waits[kind])
-    times = list(accumulate(waits[held].pop() for held in holds))[:-1]
+    times = list(accumulate(waits[kind].pop() for kind in holds))[:-1]
     found = ((play, opening_at(at)) for play, at in zip(plays, times, strict=True))
     return [(play, opening) for play, opening in found if opening is not None and opening > ZERO]
 
 
 def played(book: Book, deals: Sequence[tuple[Play, Decimal]], terms: Terms) -> Book:
-    """The book after deals at their openings."""
+    """The book after deals at their openings; a BUY that would be below the least order is the least one."""
     for play, opening in deals:
         if play.side is Side.BUY:
             price = price_of(opening, Side.BUY, *terms)
-            qty = play.amount / price if price > ZERO else ZERO
+            qty = max(play.amount / price, smallest_qty(terms[0], price)) if price > ZERO else ZERO
         else:
             qty = mul(book.base, play.amount)
         book = dealt(book, play.side, qty, opening, terms, 0)

@@ -153,7 +153,7 @@ class PolicyShare:
 
     Attributes:
         purchases: orders that bought.
-        sold, won: closed lots, and those at a gain.
+        ended, won: its round trips that ended, and those at a gain.
         profit: of what was sold, after fees.
         open_profit: of what is held at the end of the span, at its mark.
         fees: of the orders that are for it, valued in quote.
@@ -161,7 +161,7 @@ class PolicyShare:
 
     policy: str | None
     purchases: int
-    sold: int
+    ended: int
     won: int
     profit: Decimal
     open_profit: Decimal

@@ -44,6 +44,17 @@ def save(path: Path, pieces: Iterable[str], option: str, force: bool = False) ->
     Raises UsageError for a path that cannot be used or, without `force`, is there; LedgerError when the disk is full.
     What `pieces` raises leaves nothing behind.
     """
+    may_save(path, option, force)
+    try:
+        return _write(path, pieces, replace=force)
+    except FileExistsError as error:
+        raise _taken(path) from error
+    except (OSError, ValueError) as error:
+        raise _refusal(path, error, option) from error
+
+
+def may_save(path: Path, option: str, force: bool = False) -> None:
+    """Whether `save` would write there, as far as can be told before. Raises UsageError."""
     try:
         if path.is_symlink() or (path.exists() and not path.is_file()):
             raise UsageError(f'{option} needs a file\'s name, and "{path}" is something else', "Name another file.")
@@ -51,9 +62,8 @@ def save(path: Path, pieces: Iterable[str], option: str, force: bool = False) ->
             raise _taken(path)
         if path.exists() and _is_database(path):
             raise UsageError(f'"{path}" is a database, perhaps a ledger', "Name another file: it is never replaced.")
-        return _write(path, pieces, replace=force)
-    except FileExistsError as error:
-        raise _taken(path) from error
+        if not path.absolute().parent.is_dir():
+            raise UsageError(f'cannot write "{path}": its folder is not there', f"Name another file with {option}.")
     except (OSError, ValueError) as error:
         raise _refusal(path, error, option) from error
 

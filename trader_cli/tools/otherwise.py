@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
 
 from trader_cli.core import accounting
-from trader_cli.core.baselines import Holder, Play, flipped, played
+from trader_cli.core.baselines import Holder, Play, flipped, is_position, played
 from trader_cli.core.decimals import ZERO, add, dec, div, sub
 from trader_cli.core.equity import Growth, Stand
 from trader_cli.core.moments import Moment, iso
@@ -31,7 +32,7 @@ class Otherwise:
         """`begun` is the book before the snapshots with ids from `rows[0]` to `rows[1]`."""
         self._ledger = ledger
         self._rows = rows
-        self._terms = _terms(ledger)
+        self._terms = _terms(ledger, rows[0])
         self._holder = Holder(self._terms) if self._terms else None
         self._growth = Growth()
         self._cash = begun.equity
@@ -61,8 +62,10 @@ class Otherwise:
         return Baselines(self._cash, hold, gained, self._growth.fall, coin)
 
     def _coin(self, equity: Decimal, flips: int) -> Coin | None:
-        plays = self._plays()
-        if not plays or self._terms is None:
+        if self._terms is None:
+            return None
+        begun, plays = self._plays(self._terms[0])
+        if not plays:
             return None
         flips = max(20, min(flips, MOST_DEALS // len(plays)))
         chance = SeededIds("coin").chance("coin")
@@ -70,8 +73,8 @@ class Otherwise:
         opening_at = lru_cache(maxsize=4096)(lambda place: self._opening_of(first + place))
         worth = []
         for _ in range(flips):
-            deals = flipped(plays, last - first + 1, chance, opening_at)
-            book = played(Book(quote=self._cash, deposits=self._cash), deals, self._terms)
+            deals = flipped(plays, last - first + 1, chance, opening_at, self._is_held(begun))
+            book = played(begun, deals, self._terms)
             worth.append(accounting.equity(book, self._mark))
         ranked = sorted(worth)
         beaten = sum(one < equity for one in worth) / flips
@@ -79,29 +82,39 @@ class Otherwise:
         low, high = ranked[int(0.05 * (flips - 1))], ranked[-1 - int(0.05 * (flips - 1))]
         return Coin(flips, beaten, middle, low, high, worth[0])
 
-    def _plays(self) -> list[Play]:
-        """The run's deals, each with the number of the cycle it was made in."""
+    def _is_held(self, book: Book) -> bool:
+        assert self._terms is not None  # noqa: S101 - its caller has looked
+        price = div(book.cost, book.base) if book.base > ZERO else ZERO
+        return is_position(book.base, price, self._terms[0])
+
+    def _plays(self, market: Market) -> tuple[Book, list[Play]]:
+        """The book before the span, with all that comes in later; the run's deals, each with its cycle's number."""
         first, last = self._rows
         before, until = self._link_of(first - 1), self._link_of(last)
         base, quote = (self._ledger.identity().get("symbol") or "/").split("/")
-        book = Book()
+        book = begun = Book()
         found: dict[str, Play] = {}
         for change in self._ledger.changes():
             if change.link > until:
                 break
             was, book = book, changed(book, change, base, quote)
+            if change.link <= before:
+                begun = book
             if change.link <= before or change.fill is None or change.side is None:
                 continue
             place = (chain.first_id(self._ledger.db, "portfolio", change.link) or last) - first
-            known = found.get(change.order, Play(place, change.side, ZERO))
+            known = found.get(change.order, Play(place, change.side, ZERO, False))
             if change.side is Side.BUY:
                 amount = add(known.amount, change.fill.quote_qty)
             else:
                 kept = sub(Decimal(1), known.amount)
                 share = min(div(change.fill.qty, was.base), Decimal(1)) if was.base > ZERO else Decimal(1)
                 amount = sub(Decimal(1), kept * sub(Decimal(1), share))
-            found[change.order] = Play(max(place, 0), change.side, amount)
-        return list(found.values())
+            leaves = is_position(book.base, change.fill.price, market)
+            found[change.order] = Play(max(place, 0), change.side, amount, leaves)
+        later = sub(self._deposits, begun.deposits)
+        begun = replace(begun, quote=add(begun.quote, later), deposits=add(begun.deposits, later))
+        return begun, list(found.values())
 
     def _link_of(self, row_id: int) -> int:
         row = self._ledger.db.execute(
@@ -122,7 +135,14 @@ class Otherwise:
         return None if row is None else dec(row[0])
 
 
-def _terms(ledger: Ledger) -> tuple[Market, Costs] | None:
-    """The market's rules and the costs that were in force first."""
-    row = ledger.db.execute("SELECT terms_json FROM terms ORDER BY id LIMIT 1").fetchone()
+def _terms(ledger: Ledger, first: int) -> tuple[Market, Costs] | None:
+    """The market's rules and the costs that were in force at a snapshot; of an older program's the first there are."""
+    row = None
+    if ledger.has("portfolio", "terms_sha256"):
+        row = ledger.db.execute(
+            "SELECT t.terms_json FROM portfolio AS p JOIN terms AS t ON t.sha256 = p.terms_sha256 "
+            "WHERE p.id >= ? ORDER BY p.id LIMIT 1",
+            (first,),
+        ).fetchone()
+    row = row or ledger.db.execute("SELECT terms_json FROM terms ORDER BY id LIMIT 1").fetchone()
     return None if row is None else read_terms(row[0])[:2]

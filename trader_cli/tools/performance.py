@@ -90,7 +90,7 @@ class _Reading:
             calibrated=calibrated(lots),
             baselines=otherwise.baselines(walk.ended.equity, flips) if walk.began_at is not None else None,
             days=with_costs(walk.days, self._cost),
-            policies=policy_shares(self._ledger, self._span, self._last),
+            policies=policy_shares(self._ledger, self._span, self._last, lots),
             models=model_shares(self._ledger, self._span),
             marks=tuple(marks),
             deals=tuple(shown),
@@ -154,11 +154,10 @@ class _Reading:
         return int(row[0])
 
     def _net(self, walk: Walk, spent: Decimal) -> float | None:
-        """The return less what models cost, as a share of what was put in or was there before."""
-        staked = float(add(self._begun.equity, moved(self._begun, walk.ended).deposits))
-        if walk.gained is None or self._quote not in DOLLARS or staked <= 0.0:
+        """The return less what models cost, as a share of the mean equity."""
+        if walk.gained is None or self._quote not in DOLLARS or walk.mean_equity <= 0.0:
             return None
-        return walk.gained - float(spent) / staked
+        return walk.gained - float(spent) / walk.mean_equity
 
 
 def _rows_of(ledger: Ledger, span: Span) -> tuple[int, int]:

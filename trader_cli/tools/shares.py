@@ -64,18 +64,18 @@ class _Share:
     """A policy's sums while the fills pass."""
 
     purchases: set[str] = field(default_factory=set)
-    sold: int = 0
+    ended: int = 0
     won: int = 0
     profit: Decimal = ZERO
     open_profit: Decimal = ZERO
     fees: Decimal = ZERO
 
 
-def policy_shares(ledger: Ledger, span: Span, last: int) -> tuple[PolicyShare, ...]:
+def policy_shares(ledger: Ledger, span: Span, last: int, lots: Sequence[Experiment]) -> tuple[PolicyShare, ...]:
     """Each policy's part of the profit, the best first; from a ledger's beginning on the parts add up to it exactly.
 
     First in, first out: profit and position are of the policy that bought, a fee of the one that the order is for.
-    `last` is the id of the span's last snapshot: what is held then is marked as it is.
+    `last` is the id of the span's last snapshot: what is held then is marked as it is. `lots` are its round trips.
     """
     ended = ledger.db.execute("SELECT link, mark_price FROM portfolio WHERE id = ?", (last,)).fetchone()
     if ended is None:
@@ -99,8 +99,6 @@ def policy_shares(ledger: Ledger, span: Span, last: int) -> tuple[PolicyShare, .
         for lot in closed:
             if span.holds(iso(lot.closed_at)):
                 share = shares.setdefault(owners.get(lot.opened_by), _Share())
-                share.sold += 1
-                share.won += lot.profit > ZERO
                 share.profit = add(share.profit, lot.profit)
         kept = {lot.client_order_id for lot in held}
         owners = {order: owner for order, owner in owners.items() if order in kept}
@@ -109,8 +107,12 @@ def policy_shares(ledger: Ledger, span: Span, last: int) -> tuple[PolicyShare, .
         share = shares.setdefault(owners.get(left.client_order_id), _Share())
         worth = mul(left.qty, mark)
         share.open_profit = add(share.open_profit, sub(worth, left.cost))
+    for trip in lots:
+        share = shares.setdefault(trip.policy_id, _Share())
+        share.ended += 1
+        share.won += trip.won
     made = (
-        PolicyShare(name, len(s.purchases), s.sold, s.won, s.profit, s.open_profit, s.fees)
+        PolicyShare(name, len(s.purchases), s.ended, s.won, s.profit, s.open_profit, s.fees)
         for name, s in shares.items()
         if s != _Share()
     )

@@ -71,7 +71,7 @@ def _ledger(one: Performance) -> dict[str, Any]:
             for day in one.days
         ],
         "policies": [
-            {"policy": p.policy, "purchases": p.purchases, "sold_lots": p.sold, "won_lots": p.won, "profit": p.profit,
+            {"policy": p.policy, "purchases": p.purchases, "ended": p.ended, "won": p.won, "profit": p.profit,
              "open_profit": p.open_profit, "fees": p.fees}
             for p in one.policies
         ],
@@ -160,7 +160,10 @@ def day_rows(found: Sequence[Performance]) -> Iterator[dict[str, str | float | i
 def report_lines(one: Performance, width: int, plain: bool) -> Iterator[str]:
     """A ledger on a terminal; `plain` where it cannot show more than ASCII."""
     if one.began_at is None or one.ended_at is None:
-        yield f"{clean(one.name)}: no snapshots yet. Make some: trader loop --cycles 12"
+        there = (
+            "no snapshot in this span" if one.ended.deposits else "no snapshots yet. Make some: trader loop --cycles 12"
+        )
+        yield f"{clean(one.name)}: {there}"
         return
     days = max(1, round((one.ended_at - one.began_at) / DAY_MS))
     yield (
@@ -259,8 +262,9 @@ def _parts(one: Performance) -> Iterator[str]:
         yield "by policy (first in, first out)"
         for part in one.policies:
             yield (
-                f"  {clean(part.policy or 'nobody'):<14} {_many(part.purchases, 'purchase'):<14} sold lots "
-                f"{part.sold:<5} won {part.won:<5} profit {_signed(part.profit)}   open {_signed(part.open_profit)}"
+                f"  {clean(part.policy or 'nobody'):<14} {_many(part.purchases, 'purchase'):<14} ended {part.ended:<5} "
+                f"won {part.won:<5} profit {_signed(part.profit)}   open {_signed(part.open_profit)}   "
+                f"fees {_amount(part.fees)}"
             )
     if one.days:
         yield ""

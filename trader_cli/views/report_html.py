@@ -392,12 +392,12 @@ def _days(days: Sequence[Day]) -> Iterator[Markup]:
 def _policies(one: Performance) -> Iterator[Markup]:
     if not one.policies:
         return
-    heads = ("Policy", "Purchases", "Lots sold", "Won", "Profit", "Open", "Fees")
+    heads = ("Policy", "Purchases", "Ended", "Won", "Profit", "Open", "Fees")
     rows = [
         (
             _text(each.policy) if each.policy is not None else Markup("no decision of this ledger"),
             Markup(f"{each.purchases:,}"),
-            Markup(f"{each.sold:,}"),
+            Markup(f"{each.ended:,}"),
             Markup(f"{each.won:,}"),
             _profit(each.profit),
             _profit(each.open_profit),

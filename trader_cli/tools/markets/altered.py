@@ -7,11 +7,14 @@ otherwise. What was decided is compared, not what came of it: orders fill at oth
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from trader_cli.core.moments import Moment
 from trader_cli.core.ports import CandleSource
 from trader_cli.schemas.market import Candle
 from trader_cli.tools.ids import SeededIds
 
+_ONE = Decimal(1)
 WAYS = ("truncated", "shuffled")
 
 _REACH = 64
@@ -55,4 +58,4 @@ class AlteredMarket:
         if other is not None:
             return other._replace(opened_at=bar.opened_at)
         price = bar.open if self._last is None else self._last
-        return bar._replace(open=price, high=price, low=price, close=price)
+        return bar._replace(open=price, high=price, low=price, close=price, volume=_ONE)
