@@ -122,7 +122,7 @@ def test_the_commands_are_the_promised_ones() -> None:
             "recover",
         ),
         *("status", "models", "ledger show", "ledger trace", "ledger verify", "stop", "resume", "gate test"),
-        *("ledger backup", "ledger restore", "ledger anchor", "doctor", "health"),
+        *("ledger backup", "ledger restore", "ledger anchor", "doctor", "health", "metrics"),
         *("ledger tail", "ledger export", "ledger query", "ledger stats", "ledger path"),
         *("why", "memory show", "init", "config show", "config check", "config example"),
     }

@@ -54,6 +54,7 @@ COMMANDS = (
     Entry("report", "report:report", "Look", "What trading came to, beside holding, cash and chance."),
     Entry("memory show", "memory:show", "Look", "What is believed of each policy, and how well confidence was stated."),
     Entry("models", "models:models", "Look", "Which models think, what they cost, until when they exist."),
+    Entry("metrics", "metrics:metrics", "Look", "Figures for Prometheus, from the ledger."),
     Entry("ledger show", "ledger:show", "Look", "The newest cycles, one line each."),
     Entry("ledger tail", "tail:tail", "Look", "The newest cycles, oldest first; -f follows."),
     Entry("ledger trace", "trace:trace", "Look", "Everything about one cycle."),

@@ -32,6 +32,7 @@ READS = (
     *(
         "doctor",
         "doctor --offline",
+        "metrics",
         "health",
         "status",
         "status --short",
