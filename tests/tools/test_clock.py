@@ -128,6 +128,34 @@ def test_a_moment_that_has_passed_is_not_waited_for() -> None:
     assert time.monotonic() - began < 30
 
 
+def test_a_machine_that_slept_finds_the_moment_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its monotonic clock stood still meanwhile, as Linux has it; the wall did not."""
+    asleep = [0]
+    monkeypatch.setattr("trader_cli.tools.clock.wall_now", lambda: wall_now() + asleep[0])
+    signals = Signals()
+    signals.meanwhile(0.01, lambda: asleep.__setitem__(0, 3_600_000))
+    began = time.monotonic()
+    assert SystemClock(signals).sleep_until(wall_now() + 3_600_000)
+    assert time.monotonic() - began < 30
+
+
+def test_a_clock_that_is_set_back_makes_no_wait_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    back = [0]
+    monkeypatch.setattr("trader_cli.tools.clock.wall_now", lambda: wall_now() - back[0])
+    signals = Signals()
+    signals.meanwhile(0.01, lambda: back.__setitem__(0, 86_400_000))
+    began = time.monotonic()
+    assert SystemClock(signals).sleep_until(wall_now() + 60)
+    assert 0.05 < time.monotonic() - began < 30
+
+
+def test_a_sign_of_life_comes_so_often_while_nothing_happens() -> None:
+    signals, beats = Signals(), list[float]()
+    signals.meanwhile(0.02, lambda: beats.append(time.monotonic()))
+    assert signals.wait(0.2)
+    assert 3 <= len(beats) <= 11
+
+
 # Virtual time.
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Literal
 
 import typer
@@ -18,6 +19,7 @@ from trader_cli.phases.cycle import loop as cycles_of
 from trader_cli.phases.desk import Desk
 from trader_cli.phases.startup import shutdown
 from trader_cli.tools.clock import wall_now
+from trader_cli.tools.supervisor import Supervisor
 from trader_cli.views.cycles import cycle_cells, cycle_document, cycle_line, header
 from trader_cli.views.output import report
 from trader_cli.wiring import Bench, is_live, loop_lock, open_desk
@@ -61,11 +63,13 @@ def loop(
 
     Example: trader loop --cycles 12 --speed fast
     """
-    settings = g.settings()
+    settings, came_in, manager = g.settings(), signals(g), Supervisor(os.environ)
+    if manager.beat_secs is not None:
+        came_in.meanwhile(manager.beat_secs, manager.beat)
     bench = Bench(
         dry_run=dry_run,
         fast=speed == "fast",
-        signals=signals(g),
+        signals=came_in,
         model=model_name(model, settings),
         max_cost=usd(max_cost),
     )
@@ -78,6 +82,7 @@ def loop(
         note(desk, confirmed)
         end = None if until is None else _end(until, desk.clock.now())
         _opening(g, desk, bench)
+        manager.ready(opening(desk))
         cost = ZERO
         for came in cycles_of(desk, cycles, end, lambda due: _waiting(g, bench, due)):
             if isinstance(came, MarketEndedError):
@@ -85,10 +90,13 @@ def loop(
             elif isinstance(came, TraderError):
                 g.out.passing("")
                 report(came, as_json=g.json)
+                manager.working(came.message)
             else:
                 cost = add(cost, came.cost_usd)
                 g.out.record(cycle_document(came, dry_run), [cycle_line(came, g.out.width or 80)], cycle_cells(came))
                 cycle_code(g, came)
+                manager.working(cycle_line(came, 80))
+        manager.stopping()
         shutdown(desk)
     finish(g, dry_run, "trader ledger show", cost)
 

@@ -13,6 +13,9 @@ from types import FrameType
 
 from trader_cli.core.moments import Moment, ceil_to
 
+LOOK_SECS = 30.0
+"""How often a wait looks at the clock on the wall: a machine that slept does not count the time it slept."""
+
 
 class Signals:
     """SIGINT, SIGTERM and SIGHUP as a request to end after the step in hand; a second one leaves at once.
@@ -23,6 +26,7 @@ class Signals:
     def __init__(self, notice: Callable[[str], None] = lambda words: None) -> None:
         self.received: int | None = None
         self._notice = notice
+        self._beat_secs, self._beat = LOOK_SECS, _nothing
         self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         weakref.finalize(self, _close, self._read, self._write).atexit = False  # a late signal may still write
 
@@ -45,16 +49,37 @@ class Signals:
         os.write(self._write, b"!")
         self._notice("Stopping after this step. A second signal leaves at once.")
 
+    def meanwhile(self, secs: float, beat: Callable[[], None]) -> None:
+        """In every wait do this so often."""
+        self._beat_secs, self._beat = min(secs, LOOK_SECS), beat
+
     def wait(self, secs: float) -> bool:
         """Wait; False when a signal came (or has come before)."""
+        deadline = time.monotonic() + secs
+        return self._wait(lambda: deadline - time.monotonic())
+
+    def wait_until(self, moment: Moment) -> bool:
+        """Wait for a moment on the wall; False when a signal came.
+
+        A machine that was asleep meanwhile finds it passed at once; a clock that is set back makes no wait longer.
+        """
+        deadline = time.monotonic() + max(0, moment - wall_now()) / 1000
+        return self._wait(lambda: min(deadline - time.monotonic(), (moment - wall_now()) / 1000))
+
+    def _wait(self, left: Callable[[], float]) -> bool:
         if self.received is not None:
             return False
-        deadline, ready = time.monotonic() + secs, select.poll()  # unlike select(), for any number of open files
+        ready = select.poll()  # unlike select(), for any number of open files
         ready.register(self._read, select.POLLIN)
-        while (left := deadline - time.monotonic()) > 0:
-            if ready.poll(math.ceil(min(left, 3600.0) * 1000)):
+        while (secs := left()) > 0:
+            if ready.poll(math.ceil(min(secs, self._beat_secs) * 1000)):
                 return False
+            self._beat()
         return self.received is None
+
+
+def _nothing() -> None:
+    """Nothing to do while waiting."""
 
 
 def _close(*descriptors: int) -> None:
@@ -83,7 +108,7 @@ class SystemClock:
 
     def sleep_until(self, moment: Moment) -> bool:
         """Wait for a moment; False when a signal ended the wait."""
-        return self._signals.wait(max(0, moment - wall_now()) / 1000)
+        return self._signals.wait_until(moment)
 
     def pause(self, ms: int) -> bool:
         """Wait so long; False when a signal ended the wait."""
@@ -115,7 +140,7 @@ class VirtualClock:
         """Wait as long as the plan asked for, counted from now on the wall; not at all when fast."""
         if self._fast:
             return self._signals.received is None
-        return self._signals.wait(max(0, moment - wall_now()) / 1000)
+        return self._signals.wait_until(moment)
 
     def pause(self, ms: int) -> bool:
         """No wait, for nothing happens in between; False when a signal has come."""
