@@ -412,3 +412,50 @@ def test_every_setting_is_described_in_one_line() -> None:
         assert about.endswith("."), name
         assert "\n" not in about
         assert isinstance(is_later(name), bool)
+
+
+# ---------------------------------------------------------------- credentials of a service manager
+
+
+def credentials(folder: Path, **files: str) -> dict[str, str]:
+    folder.mkdir()
+    for name, words in files.items():
+        (folder / name).write_text(words, encoding="utf-8")
+    return {"CREDENTIALS_DIRECTORY": str(folder)}
+
+
+def test_a_credential_is_a_secret_setting_named_in_any_case(tmp_path: Path) -> None:
+    environ = credentials(tmp_path / "c", openai_api_key="sk-one\n", EXCHANGE_API_KEY="two", other="x", MODE="real")
+    loaded = load_settings(None, environ)
+    assert loaded.settings.openai_api_key is not None
+    assert loaded.settings.openai_api_key.get_secret_value() == "sk-one"
+    assert loaded.origins["OPENAI_API_KEY"] == loaded.origins["EXCHANGE_API_KEY"] == "credential"
+    assert (loaded.settings.mode, loaded.origins["MODE"]) == ("paper", "default"), "only secrets come so"
+
+
+def test_a_credential_wins_over_the_file_and_the_environment_over_both(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("OPENAI_API_KEY=sk-from-the-file\n", encoding="utf-8")
+    environ = credentials(tmp_path / "c", openai_api_key="sk-from-the-manager")
+
+    def key(more: dict[str, str]) -> str:
+        found = load_settings(tmp_path / ".env", {**environ, **more}).settings.openai_api_key
+        assert found is not None
+        return found.get_secret_value()
+
+    assert key({}) == "sk-from-the-manager"
+    assert key({"OPENAI_API_KEY": "sk-from-the-environment"}) == "sk-from-the-environment"
+
+
+def test_a_credential_is_never_printed(tmp_path: Path) -> None:
+    environ = credentials(tmp_path / "c", webhook_url="no address but a canary-secret-4711")
+    with pytest.raises(ConfigError) as told:
+        load_settings(None, environ)
+    assert "WEBHOOK_URL" in told.value.message
+    assert "canary" not in told.value.message
+
+
+def test_credentials_that_cannot_be_read_are_an_error_and_none_are_none(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot read the credentials") as told:
+        load_settings(None, {"CREDENTIALS_DIRECTORY": str(tmp_path / "nowhere")})
+    assert "CREDENTIALS_DIRECTORY" in str(told.value.hint)
+    assert load_settings(None, {"CREDENTIALS_DIRECTORY": ""}).settings.openai_api_key is None

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, cast, get_args
 
 from dotenv.parser import Binding, parse_stream
@@ -284,7 +285,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings, and for every NAME where its value came from: `option`, `env`, `.env:12` or `default`."""
+    """Settings, and for every NAME where its value came from: `option`, `env`, `credential`, `.env:12`, `default`."""
 
     settings: Settings
     origins: Mapping[str, str]
@@ -304,12 +305,12 @@ class Loaded:
 def load_settings(
     env_file: Path | None, environ: Mapping[str, str], options: Mapping[str, str] | None = None
 ) -> Loaded:
-    """Settings from command options (`{"DB_PATH": "x.db"}`), environment and `env_file` (None: read none).
+    """Settings from command options (`{"DB_PATH": "x.db"}`), environment, credentials and `env_file` (None: read none).
 
-    Raises ConfigError that names every problem; also when `env_file` cannot be read.
+    Raises ConfigError that names every problem; also when `env_file` or a credential cannot be read.
     """
     text = "" if env_file is None else _read(env_file)
-    return settings_from(text, str(env_file), environ, options)
+    return settings_from(text, str(env_file), environ, options, _credentials(environ.get("CREDENTIALS_DIRECTORY")))
 
 
 def ledger_name(env_file: Path | None, environ: Mapping[str, str]) -> str:
@@ -325,11 +326,17 @@ def ledger_name(env_file: Path | None, environ: Mapping[str, str]) -> str:
 
 
 def settings_from(
-    text: str, source: str, environ: Mapping[str, str], options: Mapping[str, str] | None = None
+    text: str,
+    source: str,
+    environ: Mapping[str, str],
+    options: Mapping[str, str] | None = None,
+    credentials: Mapping[str, Given] = MappingProxyType({}),
 ) -> Loaded:
     """As `load_settings`, for the text of a .env file that is called `source`."""
     given, problems = _from_text(text, source)
     _keep_secrets(given)  # also what the environment wins over, and before any problem is put into words
+    given |= credentials
+    _keep_secrets(given)
     given |= {n: Given(environ[n], "env", "from the environment") for n in NAMES if _says(n, environ)}
     _keep_secrets(given)
     given |= {name: Given(value, "option", "from the command line") for name, value in (options or {}).items()}
@@ -338,6 +345,25 @@ def settings_from(
     if settings is None or problems or wrong:
         raise _config_error(problems + wrong, source if text else None, bool(options))
     return Loaded(settings, {name: given[name].origin if name in given else DEFAULT for name in NAMES})
+
+
+def _credentials(folder: str | None) -> dict[str, Given]:
+    """The secrets that a service manager laid down for us, a file each, named as the setting in any case.
+
+    systemd: LoadCredential=openai_api_key:/etc/trader/openai_api_key. Files of other names are somebody else's.
+    """
+    found: dict[str, Given] = {}
+    try:
+        files = sorted(Path(folder).iterdir()) if folder else []
+        for file in files:
+            if (name := file.name.upper()) in SECRETS:
+                words = file.read_text(encoding="utf-8").strip("\r\n")
+                found[name] = Given(words, "credential", f"from the credential {file}")
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f'cannot read the credentials in "{folder}": {_unreadable(error)}', "Look at CREDENTIALS_DIRECTORY."
+        ) from None
+    return found
 
 
 def _keep_secrets(given: Mapping[str, Given]) -> None:
