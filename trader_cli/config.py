@@ -249,7 +249,7 @@ class Settings(BaseModel):
     log_level: LogLevel = _set("DEBUG, INFO, WARNING or ERROR.", "INFO", opens="Logs and notices", later=True)
     log_file: FilePath | None = _set("Where log lines go besides stderr, as JSON.", later=True)
     webhook_url: Annotated[SecretStr | None, _like(_URL, "an http(s):// address")] = _set(
-        "Is told of trades, stops and errors by POST.", later=True
+        "Is told of trades, stops, orders in doubt and silence by POST: JSON with `text` and `content`."
     )
     notify_urls: SecretStr | None = _set("Addresses for apprise, separated by commas.", later=True)
 

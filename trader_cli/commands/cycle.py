@@ -9,6 +9,7 @@ import typer
 from trader_cli.commands.confirm import ConfirmReal, confirm, note
 from trader_cli.commands.desks import finish, opening, order_code, signals
 from trader_cli.commands.options import DryRun, Globals, command
+from trader_cli.commands.telling import telling
 from trader_cli.core.errors import ExitCode, NotFoundError
 from trader_cli.core.moments import Moment, iso
 from trader_cli.phases.cycle import MEND_ACCOUNT, MEND_MODELS, account_trouble, due_at
@@ -48,7 +49,9 @@ def cycle(
             return ExitCode.OK
         note(desk, confirmed)
         what = opening(desk)
-        came = run_cycle(desk)
+        with telling(settings, desk, dry_run) as tell:
+            came = run_cycle(desk)
+            tell.cycle(came)
         said = cap_notices(desk, came.snapshot.mark_price) if came.snapshot else []
     if g.out.is_terminal:
         g.out.say(what)

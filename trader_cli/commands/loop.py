@@ -12,6 +12,7 @@ from trader_cli.commands.confirm import ConfirmReal, confirm, note
 from trader_cli.commands.cycle import cycle_code
 from trader_cli.commands.desks import finish, opening, say_notices, signals
 from trader_cli.commands.options import DryRun, Globals, command
+from trader_cli.commands.telling import telling
 from trader_cli.core.decimals import ZERO, add
 from trader_cli.core.errors import MarketEndedError, TraderError, UsageError
 from trader_cli.core.moments import Moment, iso
@@ -78,25 +79,38 @@ def loop(
     if bench.fast and (bench.model is None) != (bench.max_cost is None):
         raise UsageError("--speed fast pays for models only with both --model and --max-cost", "Give both, or neither.")
     confirmed = confirm(g, settings, confirm_real, dry_run)
-    with loop_lock(settings, dry_run), open_desk(settings, bench) as desk:
+    with (
+        loop_lock(settings, dry_run),
+        open_desk(settings, bench) as desk,
+        telling(settings, desk, dry_run or bench.fast) as tell,
+    ):
         note(desk, confirmed)
         end = None if until is None else _end(until, desk.clock.now())
         _opening(g, desk, bench)
         manager.ready(opening(desk))
+        tell.word("loop", f"begins: {opening(desk)}")
         cost = ZERO
-        for came in cycles_of(desk, cycles, end, lambda due: _waiting(g, bench, due)):
+
+        def waiting(due: Moment) -> None:
+            tell.wakes_at(due)
+            _waiting(g, bench, due)
+
+        for came in cycles_of(desk, cycles, end, waiting):
             if isinstance(came, MarketEndedError):
                 g.out.say(f"{came.message}. The loop ends here.")
             elif isinstance(came, TraderError):
                 g.out.passing("")
                 report(came, as_json=g.json)
                 manager.working(came.message)
+                tell.failed(came)
             else:
                 cost = add(cost, came.cost_usd)
                 g.out.record(cycle_document(came, dry_run), [cycle_line(came, g.out.width or 80)], cycle_cells(came))
                 cycle_code(g, came)
                 manager.working(cycle_line(came, 80))
+                tell.cycle(came)
         manager.stopping()
+        tell.word("loop", f"ends: {desk.stop.ending() or 'as it was asked to'}")
         shutdown(desk)
     finish(g, dry_run, "trader ledger show", cost)
 

@@ -1,0 +1,14 @@
+"""A thing that happened and that somebody should hear of at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """`kind` is one of trade, refused, unknown, human, state, account, models, upstream, late, loop."""
+
+    kind: str
+    text: str
+    trace_id: str | None = None
