@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
+from tests.conftest import ROOT
 from tests.ledgers import grow, rows
 from tests.test_hostile import Say, say
 from trader_cli.phases.news import LATE_MS, Newsroom
@@ -147,6 +149,8 @@ def test_a_loop_tells_that_it_begins_and_ends_and_a_chat_understands_it(
 ) -> None:
     assert say("loop", "--cycles", "1", "-q", WEBHOOK_URL=receiver.url, TRADING="reduce").code == 0
     assert receiver.kinds() == ["loop", "loop"]
+    schema = json.loads((ROOT / "trader_cli/schemas/json/trader.news.1.json").read_text(encoding="utf-8"))
+    assert [one.message for told in receiver.told for one in Draft202012Validator(schema).iter_errors(told)] == []
     first = receiver.told[0]
     assert first["schema"] == "trader.news/1"
     assert first["text"] == first["content"] == f"trader paper BTC/USDT | loop: {first['text'].partition('loop: ')[2]}"

@@ -11,6 +11,7 @@ import pytest
 
 from tests.binance_server import faults
 from tests.exchange.scenes import Scene, scene
+from tests.ledgers import tampering
 from tests.responses_server import buy, hold, sell
 
 
@@ -201,6 +202,35 @@ def test_what_was_placed_after_a_backup_is_adopted_as_soon_as_it_is_restored(
         assert at.server.posts() == posted + (word == "cycle"), "at most the one order of its own cycle"
         at.assert_books_agree()
         at.assert_it_goes_on()
+
+
+def test_the_account_and_the_ids_on_it_prove_the_ledger(env: dict[str, str], tmp_path: Path) -> None:
+    with scene(tmp_path, env) as at:
+        at.cycle()
+        at.trader("ledger", "backup", str(tmp_path / "b.db"))
+        at.cycle()
+        document = json.loads(at.trader("ledger", "verify", "--online", "--json").stdout)
+        assert [(one["name"], one["ok"], one["checked"]) for one in document["checks"][-2:]] == [
+            ("order ids carry the chain", True, 2),
+            ("orders on the account", True, 4),
+        ]
+        lost = at.server.orders[-1].client_order_id
+        at.trader("ledger", "restore", str(tmp_path / "b.db"))
+        said = at.trader("ledger", "verify", "--online", "--json", code=9)
+        problems = json.loads(said.stdout)["checks"][-1]["problems"]
+        assert problems == [f"the account has order {lost}, this ledger has not"]
+
+
+def test_a_ledger_whose_chain_was_made_anew_no_longer_fits_the_ids_on_the_account(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    with scene(tmp_path, env) as at:
+        at.cycle()
+        with tampering(Path(at.db)) as db:
+            db.execute("UPDATE audit_chain SET hash = ? WHERE seq = (SELECT link - 1 FROM orders)", ("ab" * 32,))
+        said = at.trader("ledger", "verify", "--online", "--json", code=None)
+        ids = next(one for one in json.loads(said.stdout)["checks"] if one["name"] == "order ids carry the chain")
+        assert len(ids["problems"]) == 1
 
 
 def test_a_restored_ledger_meets_the_difference_at_once_and_does_not_trade_on_it(

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from trader_cli.core.decimals import text
 from trader_cli.core.errors import UsageError
+from trader_cli.core.moments import Moment, iso
+from trader_cli.core.orders import PREFIX
+from trader_cli.schemas.order import SETTLED, Sighting
 from trader_cli.tools.files import read_text
+from trader_cli.tools.ids import anchor_of
 from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.verification import Count, Problems
 
@@ -55,6 +60,40 @@ def compared(anchors: list[dict[str, Any]]) -> Any:
         for one in anchors:
             count.seen += 1
             yield from _differences(ledger, one)
+
+    return look
+
+
+def carried(ledger: Ledger, count: Count) -> Problems:
+    """That every client order id carries the chain's head from before its order: as the exchange has kept it since."""
+    for order, head in ledger.db.execute(
+        "SELECT o.client_order_id, a.hash FROM orders AS o LEFT JOIN audit_chain AS a ON a.seq = o.link - 1 "
+        "WHERE o.origin <> 'recovered' ORDER BY o.id"
+    ):
+        count.seen += 1
+        if order.rpartition("-")[2] != anchor_of(head or ""):
+            yield f"order {order} carries {order.rpartition('-')[2]}, the chain before it has {anchor_of(head or '')}"
+
+
+def on_the_account(sightings: Sequence[Sighting], since: Moment) -> Any:
+    """The check of a ledger against the orders that its account shows since a moment: no more, no fewer, no others."""
+
+    def look(ledger: Ledger, count: Count) -> Problems:
+        shown = {one.client_order_id: one for one in sightings if one.client_order_id.startswith(PREFIX)}
+        for name, one in shown.items():
+            count.seen += 1
+            known = ledger.order(name)
+            if known is None:
+                yield f"the account has order {name}, this ledger has not"
+            elif known.state in SETTLED and known.executed_qty != one.executed_qty:
+                executed = text(one.executed_qty)
+                yield f"order {name}: {executed} is executed on the account, {text(known.executed_qty)} here"
+        for (name,) in ledger.db.execute(
+            "SELECT idempotency_key FROM trades WHERE ts_utc >= ? ORDER BY id", (iso(since),)
+        ):
+            count.seen += 1
+            if name not in shown:
+                yield f"order {name} was executed here, and the account does not show it"
 
     return look
 

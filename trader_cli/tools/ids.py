@@ -28,8 +28,7 @@ class SystemIds:
     def client_order_id(self, n: int, head: str) -> str:
         """`t1-` + 80 random bits + `-` + 60 bits of the head, in base 32: 32 characters."""
         del n
-        anchor = _base32(bytes.fromhex(head))[:12] if head else "0" * 12
-        return f"{PREFIX}{_base32(secrets.token_bytes(10))}-{anchor}"
+        return f"{PREFIX}{_base32(secrets.token_bytes(10))}-{anchor_of(head)}"
 
     def chance(self, trace_id: str) -> Random:
         """The system's randomness."""
@@ -59,6 +58,11 @@ class SeededIds:
 
     def _digest(self, kind: str, n: Moment | str) -> bytes:
         return hashlib.sha256(f"{self._seed}|{kind}|{n}".encode()).digest()
+
+
+def anchor_of(head: str) -> str:
+    """What a client order id carries of the audit chain's head: 60 bits in base 32."""
+    return _base32(bytes.fromhex(head))[:12] if head else "0" * 12
 
 
 def _base32(raw: bytes) -> str:
