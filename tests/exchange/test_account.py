@@ -292,3 +292,22 @@ def test_two_equal_orders_in_one_minute_are_two_orders(env: dict[str, str], tmp_
         assert at.cycle()["execution"]["order"] is None
         assert (at.server.posts(), len(at.server.orders)) == (2, 2)
         at.assert_books_agree()
+
+
+# ---------------------------------------------------------------- the operator's look
+
+
+def test_doctor_asks_the_exchange_sends_nothing_and_names_what_is_away(env: dict[str, str], tmp_path: Path) -> None:
+    with scene(tmp_path, env) as at:
+        at.cycle()
+        posted = at.server.posts()
+        rows = json.loads(at.trader("doctor", "--json").stdout)["checks"]
+        said = [f"{row['name']}: {row['said']}" for row in rows if row["level"] == "ok"]
+        assert any(words.startswith("exchange: ") and "BTC/USDT" in words for words in said)
+        assert any(words.startswith("exchange: its clock is") for words in said)
+        assert any(words.startswith("key: ") and "withdraw" in words for words in said)
+        assert at.server.posts() == posted
+    with_nobody = at.trader("doctor", "--json", code=9)
+    failed = [row["name"] for row in json.loads(with_nobody.stdout)["checks"] if row["level"] == "FAIL"]
+    assert {"exchange", "key"} <= set(failed)
+    assert "ledger" not in failed
