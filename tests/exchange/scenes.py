@@ -141,6 +141,8 @@ class Scene:
         if not self.db.exists():
             return []
         with contextlib.closing(sqlite3.connect(f"file:{self.db}?mode=ro", uri=True)) as db:
+            if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                return []  # its first writer was killed before it had made the tables
             return db.execute(sql, values).fetchall()
 
     def one(self, sql: str, *values: object) -> Any:
