@@ -22,11 +22,11 @@ def squared(number: int) -> int:
 
 
 def fragile(number: int, folder: str) -> int:
-    """Kills its worker: 1 the first time it is called, 2 every time."""
+    """Kills its worker: 1 the first time it is called, 7 every time."""
     seen = Path(folder) / str(number)
     first = not seen.exists()
     seen.write_text("seen", encoding="utf-8")
-    if number == 2 or (number == 1 and first):
+    if number == 7 or (number == 1 and first):
         os.kill(os.getpid(), signal.SIGKILL)
     return number
 
@@ -44,9 +44,14 @@ def test_every_call_is_answered_with_what_it_returned_or_raised(jobs: int) -> No
 
 
 def test_a_worker_that_dies_takes_no_other_call_with_it(tmp_path: Path) -> None:
-    found = dict(results(fragile, [(number, str(tmp_path)) for number in range(5)], 2))
-    assert {number: came for number, came in found.items() if number != 2} == {0: 0, 1: 1, 3: 3, 4: 4}
+    found = dict(results(fragile, [(number, str(tmp_path)) for number in (0, 2, 7, 3, 4)], 2))
+    assert {place: came for place, came in found.items() if place != 2} == {0: 0, 1: 2, 3: 3, 4: 4}
     assert isinstance(found[2], Exception)
+
+
+def test_a_worker_that_died_once_is_given_another_chance(tmp_path: Path) -> None:
+    found = dict(results(fragile, [(number, str(tmp_path)) for number in range(4)], 2))
+    assert found == {0: 0, 1: 1, 2: 2, 3: 3}
 
 
 def sweeping(folder: Path) -> subprocess.Popen[bytes]:
