@@ -13,10 +13,13 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from pydantic import SecretStr
 
 from tests.conftest import ROOT
-from tests.ledgers import grow, rows
+from tests.ledgers import grow, rows, scripted_desk, settings
 from tests.test_hostile import Say, say
+from trader_cli.commands.telling import telling
+from trader_cli.core.errors import LedgerError
 from trader_cli.phases.news import LATE_MS, Newsroom
 from trader_cli.schemas.cycle import Cycle
 from trader_cli.schemas.news import News
@@ -155,6 +158,14 @@ def test_a_loop_tells_that_it_begins_and_ends_and_a_chat_understands_it(
     assert first["schema"] == "trader.news/1"
     assert first["text"] == first["content"] == f"trader paper BTC/USDT | loop: {first['text'].partition('loop: ')[2]}"
     assert (first["mode"], first["symbol"]) == ("paper", "BTC/USDT")
+
+
+def test_a_run_that_ends_by_an_error_says_why(receiver: Receiver, tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    chosen = settings(path).model_copy(update={"webhook_url": SecretStr(receiver.url)})
+    with scripted_desk(path) as desk, pytest.raises(LedgerError), telling(chosen, desk, dry_run=False):
+        raise LedgerError("no space left")
+    assert [(one["kind"], "no space left" in one["text"]) for one in receiver.told] == [("loop", True)]
 
 
 def test_a_rehearsal_and_a_fast_loop_tell_nobody(say: Say, receiver: Receiver) -> None:

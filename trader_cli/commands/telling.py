@@ -58,4 +58,9 @@ def telling(settings: Settings, desk: Desk, dry_run: bool) -> Iterator[Telling]:
     """Where WEBHOOK_URL names somebody; a dry run tells nobody."""
     url = None if dry_run or settings.webhook_url is None else settings.webhook_url.get_secret_value()
     with Notifier(url, {"mode": settings.mode, "symbol": settings.symbol}) as notifier:
-        yield Telling(desk, notifier, settings.symbol)
+        tell = Telling(desk, notifier, settings.symbol)
+        try:
+            yield tell
+        except TraderError as error:  # whoever waits for news hears why there will be none
+            tell.word("loop", f"ended by an error: {error.message}")
+            raise

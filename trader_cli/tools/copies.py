@@ -23,11 +23,11 @@ def unfinished(path: Path) -> Path:
     return path.with_name(f"{path.name}.{os.getpid()}.part")
 
 
-def write_copy(db: sqlite3.Connection, path: Path, judge: Judge, replace: bool = False) -> int:
+def write_copy(db: sqlite3.Connection, path: Path, judge: Judge) -> int:
     """Copy the ledger behind `db` to `path`, for its owner only; returns its size in bytes.
 
     `db` may be read-only, and is in no transaction. Raises OSError, sqlite3.Error or UnsoundError, FileExistsError
-    for a path that is taken unless it may be replaced; then nothing is left behind.
+    for a path that is taken; then nothing is left behind.
     """
     part = unfinished(path)
     descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -37,10 +37,7 @@ def write_copy(db: sqlite3.Connection, path: Path, judge: Judge, replace: bool =
             raise UnsoundError(wrong)
         os.fsync(descriptor)
         size = os.fstat(descriptor).st_size
-        if replace:
-            part.replace(path)
-        else:
-            os.link(part, path)  # fails if somebody made it meanwhile
+        os.link(part, path)  # fails if somebody made it meanwhile
         sync_folder(path.parent)
         return size
     finally:

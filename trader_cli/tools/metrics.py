@@ -154,9 +154,9 @@ def _requests(ledger: Ledger) -> Iterator[Metric]:
 
 def _database(ledger: Ledger) -> Iterator[Metric]:
     began = time.perf_counter()
-    ledger.db.execute("SELECT * FROM v_cycles ORDER BY 1 DESC LIMIT 1").fetchone()
+    ledger.db.execute("SELECT * FROM decisions ORDER BY id DESC LIMIT 1").fetchone()
     taken = time.perf_counter() - began
-    yield from _gauge("trader_ledger_read_seconds", "How long reading the newest cycle took just now.", taken)
+    yield from _gauge("trader_ledger_read_seconds", "How long reading the newest decision took just now.", taken)
     path = ledger.path
     if path is None:
         return

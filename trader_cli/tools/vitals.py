@@ -1,4 +1,4 @@
-"""What the machine tells of itself and of the files around a ledger, for doctor and health. Only `mend` changes any."""
+"""What the machine and the files around a ledger tell, for doctor and health. Only `close` and `remove` change any."""
 
 from __future__ import annotations
 
