@@ -246,8 +246,12 @@ class Settings(BaseModel):
         _set("Further options for ccxt, as a JSON object or a .json file with one: proxies, other addresses, options.")
     )
 
-    log_level: LogLevel = _set("DEBUG, INFO, WARNING or ERROR.", "INFO", opens="Logs and notices", later=True)
-    log_file: FilePath | None = _set("Where log lines go besides stderr, as JSON.", later=True)
+    log_level: LogLevel = _set(
+        "Log lines from this level on: DEBUG, INFO, WARNING or ERROR. Set, they go to stderr too, as with -v.",
+        "INFO",
+        opens="Logs and notices",
+    )
+    log_file: FilePath | None = _set("Where log lines go, as JSON; five files of 10 MB at most.")
     webhook_url: Annotated[SecretStr | None, _like(_URL, "an http(s):// address")] = _set(
         "Is told of trades, stops, orders in doubt and silence by POST: JSON with `text` and `content`."
     )

@@ -24,6 +24,7 @@ from trader_cli import __version__
 from trader_cli.commands.options import flag, group
 from trader_cli.core.decimals import MONEY
 from trader_cli.core.errors import MEANING, ExitCode, LedgerError, TraderError, UsageError
+from trader_cli.tools import logs
 from trader_cli.views.output import Output, OutputClosedError, report, screened, trace
 
 
@@ -189,7 +190,10 @@ def run(argv: Sequence[str] | None = None) -> int:
     _mend_streams()
     asked = _asked(words)
     with screened():
-        code = _guarded(lambda: _call(words, asked), asked)
+        try:
+            code = _guarded(lambda: _call(words, asked), asked)
+        finally:
+            logs.detach()
     return _flushed(code)
 
 
@@ -231,11 +235,14 @@ def _failed(error: Exception, asked: Asked) -> int:
         if loud:
             trace("".join(traceback.format_exception(error)))
             known.hint = None
+        logs.OURS.critical("%s", known.message, exc_info=error, extra={"facts": {"exit": int(known.code)}})
         report(known, name="Bug", as_json=asked.json)
     elif type(error).__name__ == "NoArgsIsHelpError":
         typer.echo(known.message, nl=bool(known.message))  # drawn already, unless Rich is switched off
     elif not (asked.quiet and known.code == ExitCode.BUSY):  # cron's next turn: not worth a mail
         report(known, as_json=asked.json)
+        facts = {"exit": int(known.code), "hint": known.hint}
+        logs.OURS.error("%s: %s", known.code.name, known.message, extra={"facts": facts})
     return known.code
 
 

@@ -59,7 +59,7 @@ def python(at: Scene, script: str, *words: str, **env: str) -> subprocess.Comple
     ids=["all well", "answer lost", "signature refused"],
 )
 def test_the_loudest_logs_hold_no_secret(fault: Fault | None, env: dict[str, str], tmp_path: Path) -> None:
-    with scene(tmp_path, env) as at:
+    with scene(tmp_path, {**env, "LOG_FILE": str(tmp_path / "t.log"), "LOG_LEVEL": "DEBUG"}) as at:
         if fault is not None:
             at.spoil(fault)
             at.spoil(faults.drop_before(), "GET", "/api/v3/account")
@@ -70,6 +70,9 @@ def test_the_loudest_logs_hold_no_secret(fault: Fault | None, env: dict[str, str
         assert at.server.posts() <= 1
         python(at, LOUD, "recover", "-vv")
         python(at, LOUD, "ledger", "tail", "--json")
+        told = (tmp_path / "t.log").read_text("ascii")
+        assert '"logger": "trader.exchange"' in told
+        assert "/api/v3/account" in told
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Annotated, Literal
 
@@ -24,6 +25,8 @@ from trader_cli.tools.supervisor import Supervisor
 from trader_cli.views.cycles import cycle_cells, cycle_document, cycle_line, header
 from trader_cli.views.output import report
 from trader_cli.wiring import Bench, is_live, loop_lock, open_desk
+
+_LOG = logging.getLogger("trader.loop")
 
 Cycles = Annotated[int | None, typer.Option("--cycles", metavar="N", min=1, help="End after so many cycles.")]
 Until = Annotated[
@@ -93,6 +96,7 @@ def loop(
 
         def waiting(due: Moment) -> None:
             tell.wakes_at(due)
+            _LOG.info("asleep until %s", iso(due))
             _waiting(g, bench, due)
 
         for came in cycles_of(desk, cycles, end, waiting):
@@ -101,6 +105,7 @@ def loop(
             elif isinstance(came, TraderError):
                 g.out.passing("")
                 report(came, as_json=g.json)
+                _LOG.warning("the cycle did not come to its end: %s", came.message)
                 manager.working(came.message)
                 tell.failed(came)
             else:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeVa
 import typer
 
 from trader_cli.core.errors import ExitCode, UsageError
+from trader_cli.tools import logs
 from trader_cli.views.output import Output, OutputClosedError
 
 if TYPE_CHECKING:
@@ -68,8 +69,27 @@ class Globals:
     out: Output
 
     def settings(self) -> Settings:
-        """The settings: command options over environment over .env over defaults. Raises ConfigError."""
-        return self.loaded().settings
+        """The settings: command options over environment over .env over defaults. Raises ConfigError.
+
+        From the first time on log lines go where they say.
+        """
+        found = self.loaded().settings
+        self._log(found)
+        return found
+
+    def _log(self, settings: Settings) -> None:
+        if logs.attached():
+            return
+        if settings.log_file is not None:
+            logs.attach(logs.log_file(settings.log_file, settings.db_path), settings.log_level)
+        level = {0: settings.log_level if "log_level" in settings.model_fields_set else None, 1: "INFO"}
+        if (shown := level.get(self.verbose, "DEBUG")) is not None:
+            if sys.stderr is not None and sys.stderr.isatty():
+                from trader_cli.views.loglines import terminal_lines
+
+                logs.attach(terminal_lines(self.out, logs.trace_of), shown)
+            else:
+                logs.attach(logs.stderr_lines(), shown)
 
     def loaded(self) -> Loaded:
         """The settings, and where each came from. Raises ConfigError."""
@@ -113,7 +133,7 @@ def _global_options(
             count=True,
             metavar="",
             show_default=False,
-            help="Say more; -vv: tracebacks.",
+            help="Log lines on stderr; -vv: all of them, and tracebacks.",
             rich_help_panel=PANEL,
         ),
     ] = 0,

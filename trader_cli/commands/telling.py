@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -13,6 +14,8 @@ from trader_cli.phases.news import Newsroom
 from trader_cli.schemas.cycle import Cycle
 from trader_cli.schemas.news import News
 from trader_cli.tools.notifier import Notifier
+
+_LOG = logging.getLogger("trader.news")
 
 
 class Telling:
@@ -44,8 +47,11 @@ class Telling:
 
     def _send(self, news: Iterable[News]) -> None:
         for one in news:
+            _LOG.info("%s: %s", one.kind, one.text, extra={"trace_id": one.trace_id})
             self._notifier.send(one)
         trouble = list(self._notifier.failures())
+        for words in trouble:
+            _LOG.warning("%s", words)
         if trouble and not self._failing:
             desk = self._desk
             with suppress(TraderError), desk.ledger.writing(), desk.ledger.transaction() as tx:

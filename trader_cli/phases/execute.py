@@ -20,6 +20,7 @@ from trader_cli.schemas.order import Intent, Order, OrderState, Outcome, Side
 from trader_cli.schemas.planner import Plan
 from trader_cli.schemas.situation import Situation, TradingState
 from trader_cli.schemas.trader import Proposal
+from trader_cli.tools.logs import on_trace
 from trader_cli.tools.rows import review_document
 from trader_cli.tools.store import Transaction
 from trader_cli.tools.trade import place_market_order
@@ -30,6 +31,7 @@ ASK_AFTER_MS = (300, 1_000, 3_000)
 
 def execute(desk: Desk, plan: Decision[Plan], proposal: Decision[Proposal], verdict: Decision[Verdict]) -> Execution:
     """Carry a verdict out once. Sent before: that order is returned and nothing is sent."""
+    on_trace(verdict.trace_id)
     if done := desk.ledger.order_of_verdict(verdict.id):
         return Execution(done, already=True)
     approved = approved_qty(proposal.payload, verdict.payload)

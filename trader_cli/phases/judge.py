@@ -17,6 +17,7 @@ from trader_cli.schemas.planner import Plan
 from trader_cli.schemas.question import Agent
 from trader_cli.schemas.situation import Situation
 from trader_cli.schemas.trader import Proposal
+from trader_cli.tools.logs import on_trace
 
 MAX_VIOLATIONS = 4
 """The specification's maxItems of `violations`; the whole list is in the verdict's law."""
@@ -24,6 +25,7 @@ MAX_VIOLATIONS = 4
 
 def judge(desk: Desk, plan: Decision[Plan], proposal: Decision[Proposal]) -> Decision[Verdict]:
     """The proposal's one verdict. What the law refuses, no model is asked about."""
+    on_trace(proposal.trace_id)
     if done := desk.ledger.verdict_of(proposal.id):
         return done
     return record(desk, decide(desk.minds, case_of(desk, plan, proposal), proposal))

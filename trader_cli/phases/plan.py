@@ -12,10 +12,12 @@ from trader_cli.schemas.decision import Decision
 from trader_cli.schemas.planner import Plan
 from trader_cli.schemas.question import Agent
 from trader_cli.schemas.situation import Situation, TradingState
+from trader_cli.tools.logs import on_trace
 
 
 def plan(desk: Desk, trace_id: str) -> Decision[Plan]:
     """Begin a trace. A stop, an unsettled order or a bad window give OBSERVE without asking a model."""
+    on_trace(trace_id)
     now = desk.clock.now()
     seen = observe(desk, trace_id, now)
     if looked_closer(desk, seen):

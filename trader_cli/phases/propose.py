@@ -15,10 +15,12 @@ from trader_cli.schemas.planner import Plan
 from trader_cli.schemas.question import Agent
 from trader_cli.schemas.situation import Situation
 from trader_cli.schemas.trader import Proposal
+from trader_cli.tools.logs import on_trace
 
 
 def propose(desk: Desk, plan: Decision[Plan]) -> Decision[Proposal]:
     """The plan's one proposal. Under OBSERVE, a stop or a bad window it is HOLD, without asking a model."""
+    on_trace(plan.trace_id)
     if done := desk.ledger.proposal_of(plan.id):
         return done
     now = desk.clock.now()

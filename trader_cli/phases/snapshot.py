@@ -21,11 +21,13 @@ from trader_cli.schemas.market import JUMP, Market, Observation, Window
 from trader_cli.schemas.planner import Plan
 from trader_cli.schemas.situation import Limits
 from trader_cli.tools.ledger import Ledger
+from trader_cli.tools.logs import on_trace
 from trader_cli.tools.memory import write_experiments
 
 
 def snapshot(desk: Desk, trace_id: str | None = None) -> Snapshot:
     """The book at the last close. Without a trace it belongs to the newest one that lacks a snapshot."""
+    on_trace(trace_id)
     now = desk.clock.now()
     market = desk.market()
     plan = desk.ledger.newest_plan()

@@ -13,6 +13,7 @@ from trader_cli.phases.desk import Desk
 from trader_cli.phases.recover import note_stop, recover
 from trader_cli.phases.snapshot import snapshot
 from trader_cli.schemas.order import Order
+from trader_cli.tools.logs import on_trace
 
 SHUTDOWN_WAIT_SECS = 5.0
 """How long the end of a run waits for another process that is writing."""
@@ -28,6 +29,7 @@ def startup(desk: Desk, thorough: bool = False) -> list[Order]:
     through the account's orders (hourly, and where it is `thorough`). Returns the orders that were asked about or
     found. Raises UpstreamError when one of them is out of reach, ConfigError when only other settings can help.
     """
+    on_trace(None)
     note_stop(desk)
     desk.exchange.connect()
     if desk.exchange.fingerprint is not None:  # before the first question about an order: another account knows none

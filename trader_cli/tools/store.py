@@ -19,7 +19,7 @@ from urllib.parse import quote
 from trader_cli.core import audit
 from trader_cli.core.errors import BusyError, LedgerError, NotFoundError, TraderError
 from trader_cli.core.moments import Moment, iso
-from trader_cli.tools import chain, migrations
+from trader_cli.tools import chain, logs, migrations
 from trader_cli.tools.failpoints import failpoint
 from trader_cli.tools.lock import FileLock
 from trader_cli.tools.safety_copy import before_migration
@@ -47,8 +47,17 @@ T = TypeVar("T")
 class Transaction:
     """Rows being written together. Each carries its link; the commit seals them into the chain."""
 
-    def __init__(self, db: sqlite3.Connection, inserts: Inserts, written: Counter[str], seq: int, wall_ts: str) -> None:
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        inserts: Inserts,
+        written: Counter[str],
+        seq: int,
+        wall_ts: str,
+        log: list[tuple[str, chain.Row]] | None = None,
+    ) -> None:
         self._db = db
+        self._log = log
         self._inserts = inserts
         self._written = written
         self._hashes: dict[str, list[bytes]] = {}
@@ -71,6 +80,8 @@ class Transaction:
             self._first[table], self._hashes[table] = row_id, []
         self._hashes[table].append(audit.row_hash(table, row))
         self._written[table] += 1
+        if self._log is not None:
+            self._log.append((table, row))
         return row_id
 
     def seal(self, ledger_id: str, prev_hash: str) -> str:
@@ -103,6 +114,7 @@ class Store:
         self._together = False
         self._broken = False
         self._written: Counter[str] = Counter()
+        self._log: list[tuple[str, chain.Row]] | None = None
         self._kept: dict[str, tuple[int, Any, Any]] = {}
         self._inode: tuple[int, int] | None = None
         self._tail: tuple[int, str] = (0, audit.GENESIS)
@@ -205,7 +217,7 @@ class Store:
             raise RuntimeError("a transaction needs the writer lock: with store.writing(): …")
         with self._committed(alone=not self._together):
             seq, head = self._tail
-            tx = Transaction(self.db, self._inserts, self._written, seq + 1, iso(self._wall()))
+            tx = Transaction(self.db, self._inserts, self._written, seq + 1, iso(self._wall()), self._log)
             yield tx
             if not self.ledger_id:
                 self.ledger_id = self._ledger_id()
@@ -244,11 +256,13 @@ class Store:
         with errors(self.path):
             self.db.execute("BEGIN IMMEDIATE")
             before = None
+            self._log = [] if self.path is not None and logs.wanted() else None
             try:
                 self.refresh()
                 before = self._tail
                 yield
                 self.db.execute("COMMIT")
+                logs.committed(self._log or ())
             except BaseException:
                 if self.db.in_transaction:
                     self.db.execute("ROLLBACK")

@@ -6,13 +6,14 @@ another. So every judgement of ours rests on the reply as it came: its status, i
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
 
 from requests import Session
 from requests.adapters import HTTPAdapter
-from requests.exceptions import ChunkedEncodingError, ConnectTimeout, ReadTimeout
+from requests.exceptions import ChunkedEncodingError, ConnectTimeout, ReadTimeout, RequestException
 from requests.exceptions import ConnectionError as Unreachable
 from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError
 
@@ -20,6 +21,9 @@ from trader_cli.tools.exchanges.reply import Reply, reply_of
 
 MOST_BYTES = 32_000_000
 """A longer reply is not from an exchange's API: 1,000 bars are 0.2 million, all of a large one's symbols 10 million."""
+
+
+_LOG = logging.getLogger("trader.exchange")
 
 
 class Line(Session):
@@ -43,19 +47,30 @@ class Line(Session):
             raise Unreachable("an order goes out once")
         self.last, self.sent = None, True
         more["allow_redirects"], more["stream"] = False, True
-        until = time.monotonic() + 2 * float(more.get("timeout") or 10)
+        began = time.monotonic()
+        until = began + 2 * float(more.get("timeout") or 10)
         try:
             response = super().request(method, url, *args, **more)
             _read(response, until)
-        except (ConnectTimeout, Unreachable) as error:
-            self.sent = not _never_left(error)
+        except RequestException as error:
+            if isinstance(error, ConnectTimeout | Unreachable):
+                self.sent = not _never_left(error)
+            _log(method, url, type(error).__name__, began, bad=True)
             raise
+        _log(method, url, response.status_code, began, bad=response.status_code >= 400)
         self.last = reply_of(response.status_code, response.text, response.headers)
         if self.last.wait_secs is not None:
             self._told_to_wait(self.last)
         if 300 <= response.status_code < 400:
             raise Unreachable(f"a redirect ({response.status_code}) is not followed")
         return response
+
+
+def _log(method: Any, url: Any, came: object, began: float, bad: bool) -> None:
+    """A line on a request: its address without the query, which holds the signature."""
+    millis = round((time.monotonic() - began) * 1000)
+    level = logging.WARNING if bad else logging.DEBUG
+    _LOG.log(level, "%s %s: %s in %d ms", method, str(url).partition("?")[0], came, millis)
 
 
 def _read(response: Any, until: float) -> None:

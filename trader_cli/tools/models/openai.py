@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import ipaddress
+import logging
 import os
 import queue
 import secrets
@@ -30,6 +31,8 @@ from trader_cli.tools.models.purse import OverBudgetError, Purse, Tariff
 from trader_cli.tools.rows import dumps
 
 T = TypeVar("T")
+
+_LOG = logging.getLogger("trader.model")
 
 PROOF_SECS = 10.0
 """The longest wait for a server to say that it knows a model."""
@@ -265,7 +268,7 @@ class OpenAIModel:
         if came.late:
             self._line.close()
         reply = came.reply
-        return replace(
+        made = replace(
             blank,
             status=reply.status,
             text=reply.text,
@@ -277,7 +280,9 @@ class OpenAIModel:
             items=reply.items,
             body_sha256=came.body_sha256,
             reserve_id=held.reserve_id,
-        ), came
+        )
+        _log(question, made)
+        return made, came
 
     def _wait(self, question: Question, number: int, came: _Came | None) -> float | None:
         """Seconds before another attempt: as long as the server asks, or twice as long each time; None for no other."""
@@ -286,6 +291,17 @@ class OpenAIModel:
         jitter = 0.75 + secrets.randbelow(1000) / 4000
         wait = min(BACKOFF_SECS * 2 ** (number - 1), MOST_BACKOFF_SECS) * jitter if came.wait is None else came.wait
         return wait if wait < self._line.left(question.trace_id) else None
+
+
+def _log(question: Question, made: Answer) -> None:
+    """A line on an attempt."""
+    usage, why = made.usage, "" if made.error is None else f": {made.error}"
+    words = f"{question.agent.value} asked {made.model}, attempt {made.attempt}: {made.status}{why}"
+    _LOG.log(
+        logging.INFO if made.status == OK else logging.WARNING,
+        f"{words} in {made.latency_ms} ms, {usage.input_tokens}+{usage.output_tokens} tokens, {usage.cost_usd} USD",
+        extra={"trace_id": question.trace_id},
+    )
 
 
 def _send(client: Any, request: dict[str, Any], secs: float) -> _Came:
