@@ -77,6 +77,7 @@ def bars(path: Path, count: int) -> Path:
 # ---------------------------------------------------------------- one run
 
 
+@pytest.mark.untraced
 def test_a_paper_loop_and_a_backtest_over_the_same_bars_have_the_same_content(
     say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,6 +107,7 @@ def test_a_run_again_is_done_already_and_another_one_has_a_ledger_of_its_own(say
     assert len(list((tmp_path / "runs").glob("*.db"))) == 2
 
 
+@pytest.mark.untraced
 def test_a_run_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(
     say: Say, tmp_path: Path, clean_env: dict[str, str]
 ) -> None:
@@ -204,6 +206,7 @@ def test_a_worker_in_another_folder_finds_the_bars(say: Say, tmp_path: Path, mon
     assert run_one(sent, str(tmp_path), {}).error is None
 
 
+@pytest.mark.untraced
 def test_the_coins_of_a_real_run_are_in_the_market_as_long_as_it_was(say: Say, tmp_path: Path) -> None:
     assert say("backtest", "--simulated", "7", "--bars", "1200", "-o", "runs", "-q").code == 0
     with reading(the_one(tmp_path / "runs")) as ledger:
@@ -287,6 +290,7 @@ def leaking(kind: type[Leaking]) -> Leaking:
     return kind(market, market.start(10**6), None)
 
 
+@pytest.mark.untraced
 def test_an_honest_run_knew_no_later_bar(tmp_path: Path) -> None:
     run, made = done_run(tmp_path)
     found = list(peeks(run, made, 40))
@@ -294,6 +298,7 @@ def test_an_honest_run_knew_no_later_bar(tmp_path: Path) -> None:
     assert {one.difference for one in found} == {None}
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("kind", [Leaking, LeakingTheOpen])
 def test_a_planted_look_ahead_is_caught_by_name(kind: type[Leaking], tmp_path: Path) -> None:
     source = leaking(kind)
@@ -349,6 +354,7 @@ def cluster() -> Iterator[str]:
         child.wait(30)
 
 
+@pytest.mark.untraced
 @pytest.mark.filterwarnings("ignore")  # a cluster's own
 def test_a_sweep_comes_out_the_same_here_in_processes_and_on_a_cluster(say: Say, tmp_path: Path, cluster: str) -> None:
     (tmp_path / "g.toml").write_text(GRID, encoding="utf-8")
@@ -465,6 +471,7 @@ def lucky(say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, coins: int)
     return document
 
 
+@pytest.mark.untraced
 def test_the_best_of_some_coins_is_called_luck(say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     document = lucky(say, tmp_path, monkeypatch, 12)
     assert document["better_than_luck"] is False

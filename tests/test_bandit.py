@@ -11,6 +11,7 @@ pytestmark = pytest.mark.untraced
 HALF = PARTS // 2
 
 
+@pytest.mark.untraced
 def test_the_planner_picks_what_earns_and_lets_go_of_what_stopped_earning() -> None:
     parts = bandit(seed=4, first_bp=60, then_bp=-120, blocks=5)
     start, best, end = parts[0].picked, max(part.picked for part in parts[:HALF]), parts[-1].picked

@@ -17,7 +17,6 @@ from trader_cli.config import (
     SECRETS,
     Settings,
     example_text,
-    is_later,
     load_settings,
     problem_with,
     settings_from,
@@ -321,11 +320,6 @@ def test_an_empty_model_name_leaves_the_choice_to_the_table() -> None:
         assert {loaded.origins[name] for name in names} == {"default"}
 
 
-def test_what_the_models_are_asked_by_is_in_use() -> None:
-    text = "AGENTS=openai\nOPENAI_MODEL_TRADER=gpt-6-sol\nMODEL_BUDGET_USD_PER_DAY=2\nTRADER_TOOL_ROUNDS=0\n"
-    assert settings_from(f"OPENAI_API_KEY={CANARY}\n{text}", ".env", {}).notices() == []
-
-
 @pytest.mark.parametrize("name", sorted(SECRETS))
 def test_a_secret_shows_in_no_representation(name: str) -> None:
     text = "https://example.org/" + CANARY if name.endswith("URL") else CANARY
@@ -373,12 +367,6 @@ def test_a_byte_order_mark_is_not_part_of_the_first_name(tmp_path: Path) -> None
     assert loaded.origins["MODE"].endswith(":3")
 
 
-def test_what_this_version_does_not_act_on_is_said() -> None:
-    notices = settings_from("MODE=testnet\nLOG_FILE=x.log\nMARKET=live\n", ".env", {}).notices()
-    assert notices == ["LOG_FILE is set (.env:2), and this version does not use it"]
-    assert settings_from("SYMBOL=ETH/USDT\n", ".env", {}).notices() == []
-
-
 def test_the_example_file_in_the_repository_is_current() -> None:
     assert (ROOT / ".env.example").read_text(encoding="utf-8") == example_text(), "run: trader config example"
 
@@ -411,7 +399,6 @@ def test_every_setting_is_described_in_one_line() -> None:
         about = Settings.model_fields[name.lower()].description or ""
         assert about.endswith("."), name
         assert "\n" not in about
-        assert isinstance(is_later(name), bool)
 
 
 # ---------------------------------------------------------------- credentials of a service manager

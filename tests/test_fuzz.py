@@ -137,6 +137,7 @@ def test_whatever_the_environment_says_is_taken_or_refused(soak: bool) -> None:
     holds()
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("soak", LENGTHS)
 def test_settings_that_are_taken_trade_or_are_refused_and_the_ledger_proves_itself(soak: bool) -> None:
     @bounded(25, soak)
@@ -338,9 +339,14 @@ OPTIONS = (
 PLAIN = TEXT.map(lambda text: text.encode("utf-8", "replace").decode().replace("\0", "").replace("9" * 19, "9"))
 """What a shell can hand over. `-n` with more digits than SQLite counts is a bug known to test_hostile."""
 ARGUMENT = st.sampled_from(OPTIONS) | PLAIN | st.sampled_from(["last", "1", "2", "0", "today", "24h"])
-VERBS = tuple(entry.words for entry in COMMANDS if entry.words not in ("init", "loop"))
+VERBS = tuple(
+    "backtest --bars 30" if entry.words == "backtest" else entry.words
+    for entry in COMMANDS
+    if entry.words not in ("init", "loop")
+)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("soak", LENGTHS)
 def test_whatever_words_are_typed_are_done_or_refused(soak: bool, tmp_path: Path) -> None:
     base = tmp_path / "base.db"

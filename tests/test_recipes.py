@@ -13,6 +13,7 @@ import pytest
 from tests.test_readme import ROOT, WORDS
 from trader_cli.config import NAMES
 from trader_cli.core.errors import ExitCode
+from trader_cli.main import run
 
 RECIPES = ROOT / "docs" / "recipes"
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -23,15 +24,15 @@ GROUPS = {"ledger", "config", "gate", "memory"}
 CALL = re.compile(r"(?:`|/|    |^)trader ((?:--env-file none )?[a-z][a-z -]*(?:[0-9]+[a-z]*|FILE)?)", re.MULTILINE)
 
 
-def test_every_command_that_is_named_exists_with_its_options() -> None:
+def test_every_command_that_is_named_exists_with_its_options(capsys: pytest.CaptureFixture[str]) -> None:
     calls = {call.replace("--env-file none ", "") for text in (PAGE, *TEXTS.values()) for call in CALL.findall(text)}
     assert len(calls) > 15
     for call in sorted(calls):
         words = call.split()
         name = " ".join(words[:2]) if words[0] in GROUPS else words[0]
         assert name in WORDS, call
-        command = [sys.executable, "-m", "trader_cli.main", *name.split(), "--help"]
-        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert run([*name.split(), "--help"]) == 0
+        told = capsys.readouterr().out
         assert all(word in told for word in words if word.startswith("--")), (call, told)
 
 

@@ -35,8 +35,8 @@ CANARIES = {
     "EXCHANGE_API_KEY": "canaryExchangeKey0123",
     "EXCHANGE_API_SECRET": 'canary"Exchange\\Secret/é+0123',
     "CCXT_CONFIG": '{"httpsProxy": "http://user:canaryProxyPassword0123@proxy.example:3128"}',
-    "WEBHOOK_URL": "https://hooks.example.com/services/T0/canaryWebhookToken0123",
-    "NOTIFY_URLS": "tgram://123456:canaryTelegram-01/42,slack://canarySlackToken-A01/canarySlackToken-B02",
+    "WEBHOOK_URL": "http://127.0.0.1:9/services/T0/canaryWebhookToken0123",
+    "NOTIFY_URLS": "json://127.0.0.1:9/canaryTelegram-01/42,json://me:canarySlackToken-A01@127.0.0.1:9/canarySlackToken-B02",
 }
 KEY, SECRET = CANARIES["OPENAI_API_KEY"], CANARIES["EXCHANGE_API_SECRET"]
 

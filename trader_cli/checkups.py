@@ -32,6 +32,7 @@ from trader_cli.tools.store import exists
 from trader_cli.wiring import (
     Bench,
     candle_source,
+    check_outlets,
     check_settings,
     chosen_models,
     identity,
@@ -131,12 +132,14 @@ def program(patient: Patient) -> Iterator[Finding]:
 
 
 def settings(patient: Patient) -> Iterator[Finding]:
-    """That they can be served, and what of them does nothing."""
+    """That they can be served, and that logs and news have somewhere to go."""
     check_settings(patient.settings)
     place = "no .env" if patient.env_file is None else f"{patient.env_file}"
     yield _ok(f"mode {patient.settings.mode}, {patient.settings.symbol}, {place}")
-    for said in patient.loaded.notices():
-        yield _warn(said)
+    check_outlets(patient.settings)
+    log_file = patient.settings.log_file
+    if log_file is not None and (why := vitals.unwritable(log_file)) is not None:
+        yield _warn(f'no log line can be written to "{log_file}": {why}', "Name another LOG_FILE, or make its folder.")
 
 
 def permissions(patient: Patient) -> Iterator[Finding]:

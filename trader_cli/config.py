@@ -143,9 +143,9 @@ Key = Annotated[SecretStr | None, BeforeValidator(_key)]
 FilePath = Annotated[Path, _like(re.compile(r".+"), "a file's path")]
 
 
-def _set(about: str, default: Any = None, *, opens: str = "", later: bool = False) -> Any:
-    """A setting: `about` in one line; `opens` a group; `later` when this version does not act on it yet."""
-    return Field(default, description=about, json_schema_extra={"opens": opens, "later": later})
+def _set(about: str, default: Any = None, *, opens: str = "") -> Any:
+    """A setting: `about` in one line; `opens` a group."""
+    return Field(default, description=about, json_schema_extra={"opens": opens})
 
 
 # ---------------------------------------------------------------- the settings
@@ -255,7 +255,9 @@ class Settings(BaseModel):
     webhook_url: Annotated[SecretStr | None, _like(_URL, "an http(s):// address")] = _set(
         "Is told of trades, stops, orders in doubt and silence by POST: JSON with `text` and `content`."
     )
-    notify_urls: SecretStr | None = _set("Addresses for apprise, separated by commas.", later=True)
+    notify_urls: SecretStr | None = _set(
+        "The same, by mail, phone or chat: addresses for apprise, separated by commas (extra notify)."
+    )
 
     @property
     def timeframe_explicit(self) -> bool:
@@ -273,11 +275,6 @@ def _extra(name: str) -> dict[str, Any]:
     return cast("dict[str, Any]", FIELDS[name.lower()].json_schema_extra)
 
 
-def is_later(name: str) -> bool:
-    """Whether this version only recognises the setting, and does not act on it."""
-    return bool(_extra(name)["later"])
-
-
 @dataclass(frozen=True, slots=True)
 class Given:
     """A value as somebody wrote it. `where` is for messages, `origin` for a column."""
@@ -293,14 +290,6 @@ class Loaded:
 
     settings: Settings
     origins: Mapping[str, str]
-
-    def notices(self) -> list[str]:
-        """What is set and does nothing in this version."""
-        return [
-            f"{name} is set ({origin}), and this version does not use it"
-            for name, origin in self.origins.items()
-            if origin != DEFAULT and is_later(name)
-        ]
 
 
 # ---------------------------------------------------------------- reading
@@ -522,10 +511,9 @@ def example_text(chosen: Mapping[str, str] | None = None) -> str:
         info, extra = FIELDS[name.lower()], _extra(name)
         if extra["opens"]:
             lines += ["", f"# ---- {extra['opens']}"]
-        later = " (Not used by this version.)" if extra["later"] else ""
         default = shown(defaults, name) or ""
         value = f"{name}={_dotenv(chosen[name])}" if name in chosen else f"# {name}={default}"
-        lines += ["", f"# {info.description}{later}", value]
+        lines += ["", f"# {info.description}", value]
     return "\n".join(lines) + "\n"
 
 

@@ -32,6 +32,7 @@ from trader_cli.tools.files import read_text
 from trader_cli.tools.ids import SeededIds, SystemIds, new_ledger_id
 from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.lock import FileLock
+from trader_cli.tools.logs import log_file
 from trader_cli.tools.markets.recorded import read_once
 from trader_cli.tools.markets.simulated import SimulatedMarket
 from trader_cli.tools.models.coin import EVERY_BARS, CoinModel
@@ -40,6 +41,7 @@ from trader_cli.tools.models.purse import Purse, Tariff
 from trader_cli.tools.models.rules import RulesModel
 from trader_cli.tools.models.shown import ShownModel
 from trader_cli.tools.models.table import dearest, default_model, remarks, spec_of
+from trader_cli.tools.receivers import Receiver, services, webhook
 from trader_cli.tools.rehearsal import rehearse
 from trader_cli.tools.stopfile import StopFile
 from trader_cli.tools.store import cannot_look, errors, exists, loop_lock_path, make_folder
@@ -121,6 +123,23 @@ def open_desk(settings: Settings, bench: Bench = Bench()) -> Iterator[Desk]:
             desk = virtual_desk(settings, ledger, source or candle_source(settings), bench)
         closing.callback(desk.minds.leave)
         yield desk
+
+
+def check_outlets(settings: Settings) -> None:
+    """Whether logs and news have somewhere to go. Raises ConfigError."""
+    if settings.log_file is not None:
+        log_file(settings.log_file, ledger_path(settings))
+    receivers(settings)
+
+
+def receivers(settings: Settings) -> dict[str, Receiver]:
+    """Who hears the news, by the name of the setting that names them. Raises ConfigError."""
+    found: dict[str, Receiver] = {}
+    if settings.webhook_url is not None:
+        found["WEBHOOK_URL"] = webhook(settings.webhook_url.get_secret_value())
+    if settings.notify_urls is not None:
+        found["NOTIFY_URLS"] = services(settings.notify_urls.get_secret_value())
+    return found
 
 
 @contextmanager

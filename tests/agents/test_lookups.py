@@ -259,6 +259,7 @@ def series(draw: st.DrawFn) -> tuple[tuple[Candle, ...], int, int]:
     return tuple(rows), frame_ms, longer_ms
 
 
+@pytest.mark.untraced
 @given(series())
 def test_resampling_keeps_prices_and_volume_of_whole_groups_and_sees_nothing_later(
     drawn: tuple[tuple[Candle, ...], int, int],
@@ -284,6 +285,7 @@ def test_resampling_keeps_prices_and_volume_of_whole_groups_and_sees_nothing_lat
     assert all(bar.opened_at + longer_ms <= rows[-1].opened_at + frame_ms for bar in made)
 
 
+@pytest.mark.untraced
 @given(series())
 def test_what_comes_later_never_changes_what_was_served(drawn: tuple[tuple[Candle, ...], int, int]) -> None:
     rows, frame_ms, longer_ms = drawn

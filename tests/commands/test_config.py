@@ -31,12 +31,12 @@ def test_show_lists_every_setting_with_its_origin(
     monkeypatch.setenv("TIMEFRAME", "1h")
     assert run(["config", "show"]) == 0
     header, *lines = capsys.readouterr().out.splitlines()
-    assert header == "setting\tvalue\tfrom\tnote"
+    assert header == "setting\tvalue\tfrom"
     assert [line.split("\t")[0] for line in lines] == list(NAMES)
-    assert "SYMBOL\tETH/USDT\t.env:3\t" in lines
-    assert "DEPOSIT_CAP_USDT\t7.5\t.env:4\t" in lines
-    assert "TIMEFRAME\t1h\tenv\t" in lines
-    assert "OHLCV_LIMIT\t200\tdefault\t" in lines
+    assert "SYMBOL\tETH/USDT\t.env:3" in lines
+    assert "DEPOSIT_CAP_USDT\t7.5\t.env:4" in lines
+    assert "TIMEFRAME\t1h\tenv" in lines
+    assert "OHLCV_LIMIT\t200\tdefault" in lines
 
 
 @pytest.mark.parametrize("words", [["show"], ["show", "--json"], ["check"], ["check", "--json"], ["show", "-vv"]])
@@ -45,13 +45,13 @@ def test_of_a_key_only_the_last_four_characters_show(words: list[str], env_file:
     out, err = capsys.readouterr()
     assert CANARY[:-4] not in out + err
     if words == ["show"]:
-        assert "OPENAI_API_KEY\tset (…k3Qz)\t.env:1\t\n" in out
+        assert "OPENAI_API_KEY\tset (…k3Qz)\t.env:1\n" in out
 
 
 def test_show_as_json_lists_every_setting_with_unset_values_as_null(env_file: Path, capsys: Capture) -> None:
     assert run(["config", "show", "--json"]) == 0
     rows = {row["setting"]: row for row in json.loads(capsys.readouterr().out)["settings"]}
-    assert rows["MARKET"] == {"setting": "MARKET", "value": None, "from": "default", "note": None}
+    assert rows["MARKET"] == {"setting": "MARKET", "value": None, "from": "default"}
     assert rows["DEPOSIT_CAP_USDT"]["value"] == "7.5"
 
 
@@ -69,15 +69,15 @@ def test_check_names_every_problem_and_ends_with_3(trader: Trader, tmp_path: Pat
     ]
 
 
-def test_check_says_what_this_version_does_not_use(
+def test_check_looks_whether_logs_have_a_place(
     env_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     monkeypatch.setenv("LOG_FILE", "x.log")
     assert run(["config", "check"]) == 0
-    out, err = capsys.readouterr()
-    assert out.startswith(f"ok    {len(NAMES)} settings, ")
-    assert "Warning: LOG_FILE is set (env), and this version does not use it" in err
-    assert "OPENAI_API_KEY" not in err
+    assert capsys.readouterr().out.startswith(f"ok    {len(NAMES)} settings, ")
+    monkeypatch.setenv("LOG_FILE", str(env_file))
+    assert run(["config", "check"]) == 3
+    assert "LOG_FILE must be a file of its own" in capsys.readouterr().err
 
 
 def test_check_warns_of_a_key_that_others_can_read(env_file: Path, capsys: Capture) -> None:

@@ -86,6 +86,7 @@ def test_lots_add_up_to_the_book(ledger: Path, say: Say) -> None:
         assert row["policy"] == "ma_trend"
 
 
+@pytest.mark.untraced
 def test_returns_multiply_to_the_growth_of_equity(tmp_path: Path, say: Say) -> None:
     assert say("loop", "--cycles", "700", "--speed", "fast", "-q").code == 0
     found = exported(say, "returns")

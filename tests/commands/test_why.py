@@ -214,6 +214,7 @@ def test_a_ledger_of_an_older_schema_is_told_as_far_as_it_goes(steps: int, say: 
         assert starts(told(say, str(number)))[-1] == "more"
 
 
+@pytest.mark.untraced
 def test_the_rules_say_no_number_that_the_facts_do_not_bear_out(say: Say, tmp_path: Path) -> None:
     assert say("loop", "--cycles", "400", "--speed", "fast", "-q").code == 0
     with plain(tmp_path / "data" / "agent.db") as db:

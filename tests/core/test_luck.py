@@ -195,6 +195,7 @@ def test_trials_that_do_not_add_up_are_refused(ratios: list[float], trials: int 
         deflated([0.01, -0.01] * 50, ratios, trials)
 
 
+@pytest.mark.untraced
 def test_the_best_of_64_series_of_chance_is_seldom_taken_for_skill() -> None:
     """As one run alone, the best of each of these sweeps would have passed."""
     alone = luck = 0
@@ -206,6 +207,7 @@ def test_the_best_of_64_series_of_chance_is_seldom_taken_for_skill() -> None:
     assert luck < 4
 
 
+@pytest.mark.untraced
 def test_a_real_edge_among_64_series_is_mostly_seen() -> None:
     """A ratio of 0.4 per period over 200 returns is nearly six deviations of chance."""
     seen = 0

@@ -90,6 +90,7 @@ def seal_anew(db: sqlite3.Connection) -> None:
 # Whole ledgers.
 
 
+@pytest.mark.untraced
 def test_hundreds_of_cycles_with_trades_fallbacks_and_revisions_pass_every_check(tmp_path: Path) -> None:
     path = tmp_path / "agent.db"
     grow(path, 240)

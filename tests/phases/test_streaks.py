@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+
 from tests.desks import Scene, desk
 from tests.fakes import FIVE, NOW, fills, plan_words, proposal_words, refuses
 from tests.ledgers import grow, rows
@@ -112,6 +114,7 @@ def test_a_cycle_without_an_order_reads_nothing_more_for_it() -> None:
         assert [sql for sql in reads if words in sql] == [], words
 
 
+@pytest.mark.untraced
 def test_ledgers_on_which_every_limit_of_this_kind_bound_pass_every_check(tmp_path: Path) -> None:
     path = tmp_path / "agent.db"
     grow(path, 300, streak_cooldown_secs=1800, max_losing_streak=1, max_orders_per_hour=3)

@@ -6,11 +6,11 @@ from typing import Any
 
 from trader_cli.commands.confirm import exposed_file
 from trader_cli.commands.options import Globals, command
-from trader_cli.config import NAMES, Loaded, example_text, is_later, shown
+from trader_cli.config import NAMES, Loaded, example_text, shown
 from trader_cli.views.output import Column
-from trader_cli.wiring import began, candle_source, check_settings, is_live
+from trader_cli.wiring import began, candle_source, check_outlets, check_settings, is_live
 
-_COLUMNS = (Column("setting"), Column("value"), Column("from"), Column("note"))
+_COLUMNS = (Column("setting"), Column("value"), Column("from"))
 
 
 @command
@@ -29,7 +29,6 @@ def _row(loaded: Loaded, name: str) -> dict[str, Any]:
         "setting": name,
         "value": shown(loaded.settings, name),
         "from": loaded.origins[name],
-        "note": "not used by this version" if is_later(name) else None,
     }
 
 
@@ -40,7 +39,8 @@ def check(g: Globals) -> None:
     check_settings(loaded.settings)
     if not is_live(loaded.settings):
         began(loaded.settings, candle_source(loaded.settings))
-    notices = loaded.notices()
+    check_outlets(loaded.settings)
+    notices = []
     if exposed_file(g) is not None:
         notices.append(f'"{path}" holds a key and others may read it; chmod 600 {path}')
     given = sum(origin != "default" for origin in loaded.origins.values())

@@ -50,6 +50,7 @@ def cycle(
         note(desk, confirmed)
         what = opening(desk)
         with telling(settings, desk, dry_run) as tell:
+            tell.wakes_at(due_at(desk.ledger) if if_due else None)
             came = run_cycle(desk)
             tell.cycle(came)
         said = cap_notices(desk, came.snapshot.mark_price) if came.snapshot else []

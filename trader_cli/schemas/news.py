@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """`kind` is one of trade, refused, unknown, human, state, account, models, upstream, late, loop."""
+    """`kind` is one of trade, refused, unfilled, unknown, human, state, account, models, upstream, late, day, loop."""
 
     kind: str
     text: str

@@ -97,7 +97,7 @@ class BookStore(AccountStore):
         return History(
             orders_today=sum(1 for one in lately if midnight <= one <= at),
             last_order_at=last_order_at,
-            day_equity=self._day_equity(midnight),
+            day_equity=self.day_equity(midnight),
             peak_equity=self.peak(),
             orders_last_hour=sum(1 for one in lately if at - HOUR_MS < one <= at),
             losses=self.remembered("losses", ("trades",), self._losses),
@@ -166,7 +166,7 @@ class BookStore(AccountStore):
                 times.insert(0, parse_iso(ts_utc))
         return tuple(times)
 
-    def _day_equity(self, midnight: Moment) -> Decimal | None:
+    def day_equity(self, midnight: Moment) -> Decimal | None:
         """The equity a day began with, or that of a resume in it: the last snapshot before it, else the first of all.
 
         A past one never changes.

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from trader_cli.core.decimals import ZERO
-from trader_cli.core.moments import Moment, iso, parse_iso
+from trader_cli.core.moments import DAY_MS, Moment, iso, parse_iso
 from trader_cli.schemas.decision import Decision
 from trader_cli.schemas.judge import Verdict
 from trader_cli.schemas.market import Costs, Market
@@ -154,6 +155,15 @@ class Ledger(CallStore, BookStore, ObservationStore):
         if plan is None or plan.wake_at is None:
             return began
         return plan.wake_at if self.has_snapshot(plan.trace_id) else plan.at
+
+    def day(self, midnight: Moment) -> tuple[int, int, Decimal | None, Decimal]:
+        """A past UTC day: cycles, trades, the equity it began with, what models cost on it (by the wall)."""
+        span = iso(midnight), iso(midnight + DAY_MS)
+        cycles, trades = (
+            self.db.execute(f"SELECT count(*) FROM {table} WHERE ts_utc >= ? AND ts_utc < ?", span).fetchone()[0]
+            for table in ("portfolio", "trades")
+        )
+        return int(cycles), int(trades), self.day_equity(midnight), self.spent_on(midnight)
 
     def owner(self) -> Owner | None:
         """The policy of the newest BUY, with the parameters its plan gave it."""

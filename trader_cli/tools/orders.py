@@ -160,6 +160,23 @@ class OrderStore(Store):
         found = (self._order("client_order_id = ?", one) for (one,) in ids)
         return tuple(order for order in found if order is not None)
 
+    def newest_order_event(self) -> int:
+        """The id of the newest event of an order, 0 without one."""
+        return int(self.db.execute("SELECT coalesce(max(id), 0) FROM order_events").fetchone()[0])
+
+    def orders_since(self, event_id: int) -> tuple[int, list[tuple[str | None, Order]]]:
+        """The newest event's id, and the orders that have had an event since that one, with their traces."""
+        newest = self.newest_order_event()
+        if newest == event_id:
+            return newest, []
+        ids = self.db.execute(
+            "SELECT o.client_order_id, o.trace_id FROM order_events AS e JOIN orders AS o USING (client_order_id) "
+            "WHERE e.id > ? GROUP BY o.id ORDER BY o.id",
+            (event_id,),
+        ).fetchall()
+        found = [(trace_id, self.order(one)) for one, trace_id in ids]
+        return newest, [(trace_id, order) for trace_id, order in found if order is not None]
+
     def order_of_verdict(self, verdict_id: int) -> Order | None:
         """The order that carried out a verdict."""
         (newest,) = self.remembered(

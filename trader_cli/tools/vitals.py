@@ -64,6 +64,16 @@ def file_system(path: Path) -> str | None:
     return kind
 
 
+def unwritable(path: Path) -> str | None:
+    """Why a file could not be appended to, if so; it is not made."""
+    if path.exists():
+        return None if os.access(path, os.W_OK) else "it may not be written"
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        return f'there is no folder "{folder}"'
+    return None if os.access(folder, os.W_OK | os.X_OK) else f'no file may be made in "{folder}"'
+
+
 def _existing(path: Path) -> Path:
     return next((one for one in (path, *path.absolute().parents) if one.exists()), Path("/"))
 
