@@ -15,7 +15,7 @@ TRADER := $(SEALED) DB_PATH=$(DEMO) $(BIN)/trader --env-file none
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check fmt bench soak lock clean
+.PHONY: help run test check fmt bench soak lock audit clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,12 @@ lock: ## pin the newest allowed versions again in constraints.txt
 	"$$uv" pip compile -q --universal --python-version 3.11 --extra dev --upgrade --generate-hashes --no-header \
 		--no-annotate --output-file "$$tmp/pins" pyproject.toml && \
 	{ echo '# Made by `make lock` from pyproject.toml (runtime and dev).'; cat "$$tmp/pins"; } > constraints.txt
+
+# A list of the network's is asked; the tool is not among what the project installs.
+audit: ## look the pinned versions up among known vulnerabilities
+	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && $(PYTHON) -m venv "$$tmp" && \
+	"$$tmp/bin/pip" install -qq --disable-pip-version-check pip-audit && \
+	"$$tmp/bin/pip-audit" --strict --disable-pip --require-hashes -r constraints.txt
 
 clean: ## remove .venv, caches and the demo ledger
 	@rm -rf .venv build dist htmlcov .coverage .coverage.* $(DEMO)*

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 
 from trader_cli import __version__
@@ -26,7 +27,7 @@ from trader_cli.tools.backups import FOLDER, backups_of
 from trader_cli.tools.clock import Signals, wall_now
 from trader_cli.tools.events import refuse_others
 from trader_cli.tools.exchanges.paper_rules import costs
-from trader_cli.tools.models.table import remarks
+from trader_cli.tools.models.table import is_gone, remarks, spec_of
 from trader_cli.tools.rehearsal import rehearse
 from trader_cli.tools.store import exists
 from trader_cli.wiring import (
@@ -117,6 +118,19 @@ def _fail(said: str, fix: str | None = None) -> Finding:
     return Finding("", Level.FAIL, said, fix)
 
 
+def _of_a_ledger(check: Check) -> Check:
+    """A check that has nothing to look at before there is a ledger."""
+
+    @wraps(check)
+    def looked(patient: Patient) -> Iterator[Finding]:
+        if exists(patient.path):
+            yield from check(patient)
+        else:
+            yield _skip("no ledger yet")
+
+    return looked
+
+
 # --- without a network -----------------------------------------------------------------------
 
 
@@ -187,11 +201,9 @@ def ledger(patient: Patient) -> Iterator[Finding]:
         yield _warn(f"{path} has more than one name", "Name the file itself: locks lie beside a name.")
 
 
+@_of_a_ledger
 def pinned(patient: Patient) -> Iterator[Finding]:
     """That the ledger is of these settings."""
-    if not exists(patient.path):
-        yield _skip("no ledger yet")
-        return
     source = None if is_live(patient.settings) else candle_source(patient.settings)
     with open_reader(patient.settings) as kept:
         refuse_others(kept.identity(), identity(patient.settings, source), patient.path)
@@ -212,11 +224,9 @@ def disk(patient: Patient) -> Iterator[Finding]:
         yield _ok(said)
 
 
+@_of_a_ledger
 def writing(patient: Patient) -> Iterator[Finding]:
     """That the ledger can be written."""
-    if not exists(patient.path):
-        yield _skip("no ledger yet")
-        return
     yield _ok(vitals.can_write(patient.path))
 
 
@@ -245,11 +255,9 @@ def state(patient: Patient) -> Iterator[Finding]:
         yield _ok("RUN, every order settled")
 
 
+@_of_a_ledger
 def decisions(patient: Patient) -> Iterator[Finding]:
     """How long ago somebody decided anything."""
-    if not exists(patient.path):
-        yield _skip("no ledger yet")
-        return
     with open_reader(patient.settings) as kept:
         plan, due = kept.newest_plan(), due_at(kept)
     if plan is None or due is None:
@@ -270,11 +278,9 @@ def _ago(ms: int) -> str:
     return f"{secs} s" if secs < 120 else f"{secs // 60} min" if secs < 7200 else f"{secs // 3600} h"
 
 
+@_of_a_ledger
 def books(patient: Patient) -> Iterator[Finding]:
     """That the newest snapshot adds up, and nothing is below zero."""
-    if not exists(patient.path):
-        yield _skip("no ledger yet")
-        return
     with open_reader(patient.settings) as kept:
         last = kept.last_snapshot()
     if last is None:
@@ -290,11 +296,9 @@ def books(patient: Patient) -> Iterator[Finding]:
         yield _ok(f"equity {text(last.equity)} {last.symbol.partition('/')[2]}")
 
 
+@_of_a_ledger
 def backups(patient: Patient) -> Iterator[Finding]:
     """When the last one was made."""
-    if not exists(patient.path):
-        yield _skip("no ledger yet")
-        return
     made = _backups(patient)
     fix = "Daily or oftener: trader ledger backup --keep 48 -q"
     if not made:
@@ -333,17 +337,16 @@ def models(patient: Patient) -> Iterator[Finding]:
         return
     used = models_in_use(patient.settings, patient.now)
     said = remarks(used, set(chosen_models(patient.settings)), patient.now)
+    gone = {name for name in used.values() if (spec := spec_of(name)) is not None and is_gone(spec, patient.now)}
     for words in said:
-        yield _fail(words) if "answers no more" in words else _warn(words)
+        yield _fail(words) if any(f'"{name}"' in words for name in gone) else _warn(words)
     if not said:
         yield _ok(", ".join(dict.fromkeys(used.values())))
 
 
+@_of_a_ledger
 def clock(patient: Patient) -> Iterator[Finding]:
     """That time has not gone back behind the ledger's newest row."""
-    if not exists(patient.path):
-        yield _skip("no ledger yet")
-        return
     with open_reader(patient.settings) as kept:
         newest = vitals.newest_wall(kept)
     if newest is not None and newest > patient.now + BACK_MS:

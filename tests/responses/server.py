@@ -109,6 +109,10 @@ class ResponsesServer:
         with self._lock:
             self._scripts[agent].extend(steps)
 
+    def otherwise(self, agent: str, step: Step) -> None:
+        """What an agent is answered when its queue is empty."""
+        self._otherwise[agent] = step
+
     @property
     def unplayed(self) -> dict[str | None, int]:
         """How many steps are left, by agent."""

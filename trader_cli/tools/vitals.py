@@ -7,6 +7,7 @@ import platform
 import re
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -22,6 +23,9 @@ LEAST_FREE, LITTLE_FREE = 50 << 20, 500 << 20
 
 NETWORK = ("nfs", "cifs", "smb", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs")
 """File systems over a network, where locks and write-ahead logs are not to be relied on."""
+
+LEFT_SECS = 3_600
+"""How long an unfinished file has not been written before it is taken for left over."""
 
 _LEFT = re.compile(r"\.?(.+)\.([0-9]{1,10})\.(part|restored|new)(-wal|-shm|\.lock)?")
 """Unfinished files carry the process that makes them in their name."""
@@ -96,12 +100,16 @@ def files_of(ledger: Path) -> list[Path]:
 
 
 def leftovers(ledger: Path) -> Iterator[Path]:
-    """Unfinished files around a ledger whose process is gone."""
+    """Unfinished files around a ledger that nobody writes any more.
+
+    Their process is gone, and they are old: a process in another container, whose number says nothing here, is not.
+    """
     for folder in (ledger.parent, ledger.parent / "backups"):
         with suppress(OSError):
             for path in sorted(folder.iterdir()):
                 fits = _LEFT.fullmatch(path.name)
-                if fits is not None and fits[1].startswith(ledger.stem) and not _is_alive(int(fits[2])):
+                ours = fits is not None and fits[1].startswith(ledger.stem) and not _is_alive(int(fits[2]))
+                if ours and time.time() - path.stat().st_mtime > LEFT_SECS:
                     yield path
 
 
