@@ -14,6 +14,7 @@ from trader_cli.commands.cycle import cycle_code
 from trader_cli.commands.desks import finish, opening, say_notices, signals
 from trader_cli.commands.options import DryRun, Globals, command
 from trader_cli.commands.telling import telling
+from trader_cli.config import Settings
 from trader_cli.core.decimals import ZERO, add
 from trader_cli.core.errors import MarketEndedError, TraderError, UsageError
 from trader_cli.core.moments import Moment, iso
@@ -70,17 +71,9 @@ def loop(
     settings, came_in, manager = g.settings(), signals(g), Supervisor(os.environ)
     if manager.beat_secs is not None:
         came_in.meanwhile(manager.beat_secs, manager.beat)
-    bench = Bench(
-        dry_run=dry_run,
-        fast=speed == "fast",
-        signals=came_in,
-        model=model_name(model, settings),
-        max_cost=usd(max_cost),
-    )
-    if bench.fast and is_live(settings):
-        raise UsageError("--speed fast needs a market that does not run by the clock", "Leave it out, or MARKET out.")
-    if bench.fast and (bench.model is None) != (bench.max_cost is None):
-        raise UsageError("--speed fast pays for models only with both --model and --max-cost", "Give both, or neither.")
+    named = model_name(model, settings)
+    bench = Bench(dry_run, fast=speed == "fast", signals=came_in, model=named, max_cost=usd(max_cost))
+    _refuse_what_fast_cannot(bench, settings)
     confirmed = confirm(g, settings, confirm_real, dry_run)
     with (
         loop_lock(settings, dry_run),
@@ -118,6 +111,13 @@ def loop(
         tell.word("loop", f"ends: {desk.stop.ending() or 'as it was asked to'}")
         shutdown(desk)
     finish(g, dry_run, "trader ledger show", cost)
+
+
+def _refuse_what_fast_cannot(bench: Bench, settings: Settings) -> None:
+    if bench.fast and is_live(settings):
+        raise UsageError("--speed fast needs a market that does not run by the clock", "Leave it out, or MARKET out.")
+    if bench.fast and (bench.model is None) != (bench.max_cost is None):
+        raise UsageError("--speed fast pays for models only with both --model and --max-cost", "Give both, or neither.")
 
 
 def _end(until: str, now: Moment) -> Moment:
