@@ -6,15 +6,11 @@ from typing import Annotated
 
 import typer
 
+from trader_cli import looks
 from trader_cli.commands.options import Globals, command
-from trader_cli.core.calibration import calibration
 from trader_cli.core.errors import UsageError
-from trader_cli.core.experiments import whole_lots
 from trader_cli.tools import lessons
-from trader_cli.tools.memory import all_learnt, experiment_document, still_held
-from trader_cli.tools.reasons import mark
-from trader_cli.tools.rows import readable
-from trader_cli.views.memory import POLICIES, REGIMES, belief_rows, memory_document, memory_notes
+from trader_cli.views.memory import POLICIES, REGIMES, belief_rows, memory_notes
 from trader_cli.wiring import open_reader
 
 Policy = Annotated[
@@ -32,16 +28,8 @@ def show(g: Globals, policy: Policy = None) -> None:
     """
     if policy is not None and policy not in lessons.BUYERS:
         raise UsageError(f'--policy must be one of {", ".join(lessons.BUYERS)}, was "{policy}"')
-    with open_reader(g.settings()) as ledger, readable("memory"):
-        held = still_held(ledger)
-        learnt = (one.experiment for one in all_learnt(ledger, policy))
-        lots = whole_lots(learnt, {one.opened_by for one in held})
-        found = lessons.beliefs_by_regime(ledger, policy, lots) if policy else lessons.beliefs(ledger, lots)
-        scored = calibration((one.confidence, one.won) for one in lots if one.confidence is not None)
-        outcomes = [experiment_document(one) for one in lots]
-        mine = [one for one in held if policy is None or one.policy_id == policy]
-        at, price = lessons.now_of(ledger), mark(ledger)
-    document = memory_document((policy, at), found, outcomes, (mine, price), scored)
+    with open_reader(g.settings()) as ledger:
+        document = looks.memory(ledger, policy)
     if g.json:
         g.out.record(document)
         return

@@ -7,13 +7,11 @@ from typing import Annotated
 
 import typer
 
+from trader_cli import looks
 from trader_cli.commands.options import Globals, command
-from trader_cli.core.limits import in_force
-from trader_cli.phases.cycle import due_at
 from trader_cli.tools.files import save
-from trader_cli.tools.metrics import metrics as read_metrics
 from trader_cli.views.metrics import exposition, metrics_document
-from trader_cli.wiring import open_reader, operator_stop
+from trader_cli.wiring import open_reader
 
 Out = Annotated[
     Path | None,
@@ -33,8 +31,7 @@ def metrics(g: Globals, out: Out = None) -> None:
     """
     settings = g.settings()
     with open_reader(settings) as ledger:
-        state = in_force(ledger.trading_state(), operator_stop(settings).state())
-        found = list(read_metrics(ledger, state, due_at(ledger)))
+        found = looks.metrics(settings, ledger)
     text = exposition(found)
     if out is not None:
         save(out, [text], "--out", force=True)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from trader_cli import looks
 from trader_cli.commands.options import Globals, TraceId, command
 from trader_cli.core.errors import UsageError
 from trader_cli.core.moments import read_span
@@ -14,7 +15,7 @@ from trader_cli.tools import queries
 from trader_cli.tools.files import fill
 from trader_cli.tools.ledger import Ledger
 from trader_cli.views.output import as_json
-from trader_cli.views.trace import candles_csv, trace_document, trace_files, trace_lines
+from trader_cli.views.trace import candles_csv, trace_files, trace_lines
 from trader_cli.wiring import open_reader
 
 Prompts = Annotated[bool, typer.Option("--prompts", metavar="", help="Also the prompts and the models' raw replies.")]
@@ -40,7 +41,7 @@ def trace(g: Globals, trace_id: TraceId, prompts: Prompts = False, out: Out = No
     if force and out is None:
         raise UsageError("--force goes with --out", "Name a folder: --out DIR")
     with open_reader(g.settings()) as ledger:
-        whole = _read(ledger, queries.full_trace_id(ledger, trace_id), prompts or out is not None)
+        whole = looks.trace(ledger, queries.full_trace_id(ledger, trace_id), prompts or out is not None)
         files = {} if out is None else _files(ledger, whole)
     if out is not None:
         paths = fill(out, files, "--out", force)
@@ -51,17 +52,6 @@ def trace(g: Globals, trace_id: TraceId, prompts: Prompts = False, out: Out = No
     if g.out.is_terminal and not g.json:
         name = whole["trace_id"][:8]
         g.out.say(f"Prompts: --prompts | files: --out DIR | older: ledger show --before {name}")
-
-
-def _read(ledger: Ledger, trace_id: str, prompts: bool) -> dict[str, Any]:
-    """The trace's document."""
-    tables = queries.trace(ledger, trace_id)
-    chain = queries.links(ledger, {row["link"] for rows in tables.values() for row in rows})
-    whole = trace_document(tables, ledger.identity().get("mode"), chain)
-    if prompts:
-        hashes = {call["prompt_sha256"] for call in tables["model_calls"]}
-        whole["prompts"] = queries.prompts(ledger, hashes) if hashes else []
-    return whole
 
 
 def _files(ledger: Ledger, whole: dict[str, Any]) -> dict[str, str]:
