@@ -29,7 +29,8 @@ from trader_cli.schemas.performance import (
     Ratio,
     Trips,
 )
-from trader_cli.views.report_html import amount, number, percent, report_page
+from trader_cli.views.html import amount, number, percent
+from trader_cli.views.report_html import report_page
 
 HOUR = 3_600_000
 START: Moment = 1_788_220_800_000
