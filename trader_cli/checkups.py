@@ -364,6 +364,10 @@ VITAL: tuple[Check, ...] = (ledger, disk, writing, state, decisions, books, cloc
 """What health looks at."""
 
 
+SEEN: tuple[Check, ...] = tuple(check for check in VITAL if check is not writing)
+"""What a server looks at that only reads."""
+
+
 # --- over the network ------------------------------------------------------------------------
 
 

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 from trader_cli.config import Settings
+from trader_cli.core.accounting import net_cash_in
+from trader_cli.core.brakes import at_stake, fallen, in_a_row, lost_today
 from trader_cli.core.calibration import calibration
+from trader_cli.core.decimals import ZERO, dec, percent, text
 from trader_cli.core.experiments import whole_lots
 from trader_cli.core.grounding import Claim, ungrounded
 from trader_cli.core.limits import in_force
-from trader_cli.core.moments import Moment, iso
+from trader_cli.core.moments import Moment, iso, parse_iso, span_ms
 from trader_cli.phases.cycle import account_trouble, due_at
 from trader_cli.phases.record import FAILING
 from trader_cli.schemas.decision import FALLBACK
 from trader_cli.schemas.metric import Metric
+from trader_cli.schemas.performance import Deal
 from trader_cli.tools import lessons, queries, reasons
 from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.memory import all_learnt, experiment_document, learnt_document, still_held
 from trader_cli.tools.metrics import metrics as read_metrics
+from trader_cli.tools.performance import DEALS
 from trader_cli.tools.reasons import Subject
 from trader_cli.tools.rows import readable
 from trader_cli.views.memory import memory_document
 from trader_cli.views.reasons import order_document, why_document
 from trader_cli.views.trace import trace_document
-from trader_cli.wiring import operator_stop
+from trader_cli.wiring import is_live, operator_stop
+from trader_cli.wiring import limits as limits_of
 
 
 def status(settings: Settings, ledger: Ledger, now: Moment) -> dict[str, Any]:
@@ -65,6 +72,46 @@ def status(settings: Settings, ledger: Ledger, now: Moment) -> dict[str, Any]:
         "unrealized_pnl": None if taken is None else taken.unrealized,
         "peak_equity": None if taken is None else taken.peak,
     }
+
+
+def limits(settings: Settings, ledger: Ledger, now: Moment) -> dict[str, Any]:
+    """`trader.limits/1`: each limit that is in force, with what counts against it now (`now`: the wall)."""
+    taken, plan = ledger.last_snapshot(), ledger.newest_plan()
+    bounds = limits_of(settings, span_ms(ledger.identity().get("timeframe", settings.timeframe)))
+    at = now if is_live(settings) or plan is None else plan.at
+    history = ledger.history(at)
+    rest_ms = bounds.streak_cooldown_ms
+    found: list[tuple[str, Any, Any]] = [
+        ("orders_per_day", history.orders_today, bounds.max_orders_per_day),
+        ("orders_per_hour", history.orders_last_hour, bounds.max_orders_per_hour),
+    ]
+    for name, times, most in (
+        ("losing_streak", history.losses, bounds.max_losing_streak),
+        ("rejected_streak", history.refusals, bounds.max_rejected_streak),
+    ):
+        found.append((name, in_a_row(times, most, rest_ms) if most and rest_ms else 0, most if rest_ms else None))
+    found.append(("model_budget_usd", ledger.spent_on(now), settings.model_budget_usd_per_day))
+    if taken is not None:
+        book, peak = taken.book, history.peak_equity or taken.peak
+        used = max(book.cost, net_cash_in(book), ZERO)
+        deepest = percent(at_stake(bounds, book, peak), bounds.max_drawdown_pct)
+        found += [
+            ("deposit_cap", used, bounds.deposit_cap),
+            ("daily_loss", lost_today(history, book, taken.equity), bounds.daily_loss),
+            ("drawdown", fallen(peak, taken.equity, deepest)[0], deepest),
+        ]
+    rows = [
+        {"name": name, "used": text(Decimal(used)), "limit": text(Decimal(most))}
+        for name, used, most in found
+        if most is not None
+    ]
+    return {"schema": "trader.limits/1", "limits": rows}
+
+
+def deals(ledger: Ledger) -> tuple[Deal, ...]:
+    """The newest trades as a chart draws them, oldest first."""
+    rows = queries.page(ledger, "trades", DEALS)
+    return tuple(Deal(parse_iso(r["ts_utc"]), r["side"], dec(r["price"]), dec(r["qty"])) for r in reversed(rows))
 
 
 def memory(ledger: Ledger, policy: str | None = None) -> dict[str, Any]:

@@ -55,6 +55,7 @@ COMMANDS = (
     Entry("report", "report:report", "Look", "What trading came to, beside holding, cash and chance."),
     Entry("memory show", "memory:show", "Look", "What is believed of each policy, and how well confidence was stated."),
     Entry("models", "models:models", "Look", "Which models think, what they cost, until when they exist."),
+    Entry("serve", "serve:serve", "Look", "A dashboard and an HTTP API in the browser, read-only."),
     Entry("metrics", "metrics:metrics", "Look", "Figures for Prometheus, from the ledger."),
     Entry("ledger show", "ledger:show", "Look", "The newest cycles, one line each."),
     Entry("ledger tail", "tail:tail", "Look", "The newest cycles, oldest first; -f follows."),
@@ -235,14 +236,15 @@ def _failed(error: Exception, asked: Asked) -> int:
         if loud:
             trace("".join(traceback.format_exception(error)))
             known.hint = None
-        logs.OURS.critical("%s", known.message, exc_info=error, extra={"facts": {"exit": int(known.code)}})
+        facts: dict[str, object] = {"exit": int(known.code)}
+        logs.OURS.critical("%s", known.message, exc_info=error, extra={"facts": facts, "said": True})
         report(known, name="Bug", as_json=asked.json)
     elif type(error).__name__ == "NoArgsIsHelpError":
         typer.echo(known.message, nl=bool(known.message))  # drawn already, unless Rich is switched off
     elif not (asked.quiet and known.code == ExitCode.BUSY):  # cron's next turn: not worth a mail
         report(known, as_json=asked.json)
         facts = {"exit": int(known.code), "hint": known.hint}
-        logs.OURS.error("%s: %s", known.code.name, known.message, extra={"facts": facts})
+        logs.OURS.error("%s: %s", known.code.name, known.message, extra={"facts": facts, "said": True})
     return known.code
 
 

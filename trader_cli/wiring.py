@@ -133,12 +133,12 @@ def check_outlets(settings: Settings) -> None:
 
 
 def receivers(settings: Settings) -> dict[str, Receiver]:
-    """Who hears the news, by the name of the setting that names them. Raises ConfigError."""
+    """Who hears the news, by names that can be told. Raises ConfigError."""
     found: dict[str, Receiver] = {}
     if settings.webhook_url is not None:
         found["WEBHOOK_URL"] = webhook(settings.webhook_url.get_secret_value())
     if settings.notify_urls is not None:
-        found["NOTIFY_URLS"] = services(settings.notify_urls.get_secret_value())
+        found |= services(settings.notify_urls.get_secret_value())
     return found
 
 

@@ -30,7 +30,8 @@ LIMITS = {
     "MAX_DRAWDOWN_PCT": "100",
     "DAILY_LOSS_LIMIT_USDT": "1000000",
     "MODEL_BUDGET_USD_PER_DAY": "1000",
-    "LOG_LEVEL": "ERROR",
+    "LOG_LEVEL": "INFO",
+    "LOG_FILE": "logs/t.log",
 }
 """Nothing that the law would stop trading for, so that days are full of it."""
 READS = ("exchangeInfo", "klines", "account", "ticker/bookTicker", "order", "myTrades", "openOrders", "allOrders")
@@ -68,6 +69,7 @@ class Soak:
 
     at: Scene
     clock: FastClock
+    seed: int
     chance: random.Random
     measured: list[tuple[int, int, int]] = field(default_factory=list)
 
@@ -77,8 +79,8 @@ class Soak:
         return next((int(count) for (count,) in self.at.rows("SELECT count(*) FROM portfolio")), 0)
 
     def weather(self) -> None:
-        """Choose what goes wrong next; what is left of the last choice is over."""
-        at, chance = self.at, self.chance
+        """Choose what goes wrong next, by seed and cycle; what is left of the last choice is over."""
+        at, chance = self.at, random.Random(f"{self.seed} {self.cycles}")
         at.server.faults.clear()
         for _ in range(chance.randrange(3)):
             at.spoil(chance.choice(AWAY)(), "GET", f"/api/v3/{chance.choice(READS)}", chance.choice([1, 1, 4]))
@@ -170,7 +172,7 @@ def soak(folder: Path, env: dict[str, str], seed: int) -> Iterator[Soak]:
     with scene(folder, {**env, "CLOCK_FILE": str(clock.path)}, balances=RICH, clock=clock.now) as at:
         at.traders.env.update(LIMITS)
         at.minds.otherwise("proposal", proposal)
-        yield Soak(at, clock, random.Random(seed + 1))
+        yield Soak(at, clock, seed, random.Random(seed + 1))
 
 
 @pytest.mark.parametrize("seed", [7])

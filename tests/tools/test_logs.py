@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -19,6 +20,7 @@ import pytest
 from tests.conftest import Trader
 from tests.ledgers import ledger_at, rows, writing
 from trader_cli.core.redaction import keep_secret
+from trader_cli.main import run
 from trader_cli.tools import logs
 
 KEY = "sk-canary-0penaiKey_0123456789-k3Qz"
@@ -67,7 +69,7 @@ def test_a_dry_run_tells_of_no_row(trader: Trader, tmp_path: Path) -> None:
 
 def test_only_what_was_committed_is_told(log: Path, tmp_path: Path) -> None:
     ledger_at(tmp_path / "x.db", 1)
-    log.unlink()
+    log.unlink(missing_ok=True)
     with writing(tmp_path / "x.db") as ledger:
         with pytest.raises(ZeroDivisionError), ledger.transaction() as tx:
             ledger.log_event(tx, "NOTICE", {"reason": "taken back"}, 0)
@@ -143,7 +145,19 @@ def test_processes_that_share_a_file_lose_no_line_and_tear_none(tmp_path: Path, 
     assert sorted((line["of"], line["n"]) for line in said) == [(str(of), n) for of in range(3) for n in range(700)]
 
 
-def test_ten_thousand_failing_cycles_do_not_fill_a_disk(tmp_path: Path, clean_env: dict[str, str]) -> None:
+def test_a_loop_with_a_log_goes_on_in_a_bounded_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "MOST_BYTES", 30_000)
+    monkeypatch.setenv("LOG_FILE", str(tmp_path / "logs" / "t.log"))
+    monkeypatch.setenv("LOG_LEVEL", "DEBUG")
+    assert run(["loop", "--cycles", "120", "--speed", "fast", "-q", "--db", "x.db"]) == 0
+    files = sorted((tmp_path / "logs").iterdir())
+    assert [path.name for path in files] == ["t.log", "t.log.1", "t.log.2", "t.log.3", "t.log.4"]
+    assert all(path.stat().st_size <= 30_000 for path in files)
+    last = max(line["id"] for path in files for line in lines(path) if line.get("table") == "portfolio")
+    assert last == 120
+
+
+def test_ten_thousand_lines_of_failing_processes_do_not_fill_a_disk(tmp_path: Path, clean_env: dict[str, str]) -> None:
     files = _write(tmp_path / "t.log", 20_000, 4, 3_400, clean_env)
     assert [path.name for path in files] == ["t.log", "t.log.1", "t.log.2", "t.log.3", "t.log.4"]
     assert (
@@ -163,20 +177,31 @@ def test_the_file_is_followed_when_another_program_puts_it_aside(log: Path) -> N
 
 
 def test_a_log_that_cannot_be_written_keeps_nobody_from_trading(trader: Trader, tmp_path: Path) -> None:
-    done = trader("loop", "--cycles", "2", "--speed", "fast", env={"LOG_FILE": "none/such/t.log"})
+    done = trader("loop", "--cycles", "2", "--speed", "fast", env={"LOG_FILE": "/proc/none/such/t.log"})
     assert done.code == 0
-    assert done.stderr.count("no log lines") == 1
-    assert 'Warning: no log lines: LOG_FILE "' in done.stderr
-    assert "No such file or directory" in done.stderr
+    assert done.stderr.count('Warning: no log lines: LOG_FILE "/proc/none/such/t.log": ') == 1
+    (tmp_path / "nul.log").write_bytes(b"\0" * 512)  # what a file system may leave of a file after a power loss
+    for words in (["cycle"], ["recover"], ["status"], ["stop", "--flatten"]):
+        assert trader(*words, env={"LOG_FILE": "nul.log"}).code in (0, 8), words
+    assert (tmp_path / "nul.log").read_bytes() == b"\0" * 512
     full = trader("cycle", env={"LOG_FILE": "/dev/full"})
     assert full.code == 0
     assert "No space left on device" in full.stderr
 
 
-@pytest.mark.parametrize("name", ["data/agent.db", "data/agent.db-wal", "data/agent.db.lock", "data", "other.env"])
+def test_what_holds_something_else_is_left_alone(trader: Trader, tmp_path: Path) -> None:
+    (tmp_path / "other.env").write_text("SYMBOL=BTC/USDT\n")
+    done = trader("cycle", env={"LOG_FILE": "other.env"})
+    assert done.code == 0
+    assert "it holds something else" in done.stderr
+    assert (tmp_path / "other.env").read_text() == "SYMBOL=BTC/USDT\n"
+
+
+@pytest.mark.parametrize(
+    "name", ["data/agent.db", "data/agent.db-wal", "data/agent.db.lock", "data/STOP", "data/STOP.new", "data"]
+)
 def test_a_log_does_not_go_where_something_else_is(name: str, trader: Trader, tmp_path: Path) -> None:
     trader("cycle", "-q")
-    (tmp_path / "other.env").write_text("SYMBOL=BTC/USDT\n")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     done = trader("cycle", env={"LOG_FILE": name})
     assert done.code == 3
@@ -186,10 +211,91 @@ def test_a_log_does_not_go_where_something_else_is(name: str, trader: Trader, tm
     assert (tmp_path / "data" / "STOP").exists()
 
 
-def test_a_link_to_the_ledger_is_seen_through(trader: Trader, tmp_path: Path) -> None:
-    trader("cycle", "-q")
-    (tmp_path / "t.log").symlink_to(tmp_path / "data" / "agent.db-journal")
-    assert trader("cycle", env={"LOG_FILE": "t.log"}).code == 3
+def test_a_link_to_the_ledger_is_seen_through_and_so_is_a_name_that_would_be_put_aside_to_it(
+    trader: Trader, tmp_path: Path
+) -> None:
+    trader("cycle", "-q", "--db", "data/agent.1")
+    (tmp_path / "t.log").symlink_to(tmp_path / "data" / "agent.1-journal")
+    assert trader("cycle", "--db", "data/agent.1", env={"LOG_FILE": "t.log"}).code == 3
+    assert trader("cycle", "--db", "data/agent.1", env={"LOG_FILE": "data/agent"}).code == 3
+
+
+def test_nothing_of_anothers_is_overwritten_when_the_file_is_put_aside(tmp_path: Path) -> None:
+    (tmp_path / "t.log.2").write_text("a diary\n")
+    handler = attached_file(tmp_path / "t.log", most_bytes=2_000)
+    for number in range(100):
+        logs.OURS.info("line %s", number)
+    logs.detach()
+    assert (tmp_path / "t.log.2").read_text() == "a diary\n"
+    assert (tmp_path / "t.log").stat().st_size <= 2_000, "what cannot be put aside grows no more"
+    assert handler is not None
+
+
+def test_a_link_is_written_through_and_its_target_put_aside(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "t.log").symlink_to(tmp_path / "real" / "t.log")
+    handler = logs.log_file(tmp_path / "t.log", tmp_path / "x.db")
+    handler._most_bytes = 2_000
+    logs.attach(handler, "INFO")
+    for number in range(30):
+        logs.OURS.info("line %s", number)
+    logs.detach()
+    assert (tmp_path / "t.log").is_symlink()
+    assert {path.name for path in (tmp_path / "real").iterdir()} >= {"t.log", "t.log.1"}
+
+
+def test_a_folder_that_nothing_can_be_moved_in_bounds_the_file_for_all(tmp_path: Path) -> None:
+    path = tmp_path / "t.log"
+    (tmp_path / "t.log.1").mkdir()
+    for _ in range(2):
+        attached_file(path, most_bytes=2_000)
+    for number in range(200):
+        logs.OURS.info("line %s", number)
+    logs.detach()
+    assert path.stat().st_size <= 2_000
+
+
+def attached_file(path: Path, most_bytes: int) -> logs.RotatingFile:
+    handler = logs.RotatingFile(path, most_bytes)
+    handler.setFormatter(logs.JsonLines())
+    logs.attach(handler, "INFO")
+    return handler
+
+
+def test_a_stderr_that_nobody_reads_keeps_no_order_waiting(clean_env: dict[str, str], tmp_path: Path) -> None:
+    read, write = os.pipe()
+    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(write, b"x" * 4096)  # nobody reads it, and it is full
+    words = [sys.executable, "-m", "trader_cli.main", "-v", "-q", "cycle"]
+    with subprocess.Popen(words, env=clean_env, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=write) as running:
+        assert running.wait(60) == 0
+    os.close(read)
+    os.close(write)
+    states = rows(tmp_path / "data" / "agent.db", "SELECT state FROM order_events ORDER BY id")
+    assert [state for (state,) in states] == ["INTENT", "FILLED"]
+
+
+def test_what_breaks_while_a_line_is_made_breaks_nothing_else(log: Path, tmp_path: Path) -> None:
+    logging.getLogger("urllib3").warning("a %s %s", *[1])
+    logs.OURS.info("and on")
+    assert [line["message"] for line in lines(log)] == ["and on"]
+
+
+def test_of_other_libraries_only_warnings_are_kept_however_loud_they_are(log: Path) -> None:
+    loud = logging.getLogger("openai._base_client")
+    loud.setLevel(logging.DEBUG)
+    loud.debug("Request options: the whole prompt")
+    loud.warning("a warning")
+    loud.setLevel(logging.NOTSET)
+    assert [line["message"] for line in lines(log)] == ["a warning"]
+
+
+def test_with_a_file_or_in_silence_a_level_brings_no_lines_to_stderr(trader: Trader, tmp_path: Path) -> None:
+    assert trader("cycle", "-q", env={"LOG_LEVEL": "DEBUG"}).stderr == ""
+    assert trader("cycle", "-q", env={"LOG_LEVEL": "DEBUG", "LOG_FILE": "t.log"}).stderr == ""
+    assert '"logger"' not in trader("cycle", env={"LOG_LEVEL": "DEBUG", "LOG_FILE": "t.log"}).stderr
+    said = trader("--json", "ledger", "trace", "beef", env={"LOG_LEVEL": "DEBUG"}).stderr
+    assert json.loads(said)["error"]["exit"] == 8  # one document, no line beside it
 
 
 @pytest.mark.parametrize("words, env", [(["-v", "cycle"], {}), (["cycle"], {"LOG_LEVEL": "INFO"})])

@@ -18,7 +18,7 @@ from trader_cli.schemas.cycle import Cycle
 from trader_cli.schemas.order import OrderState
 from trader_cli.tools.clock import wall_now
 from trader_cli.views.cycles import cycle_cells, cycle_document, cycle_line
-from trader_cli.wiring import Bench, at_desk, cap_notices, open_reader
+from trader_cli.wiring import Bench, cap_notices, open_desk, open_reader
 
 IfDue = Annotated[
     bool, typer.Option("--if-due", metavar="", help="Do nothing, quietly, before the plan's wake-up (for cron).")
@@ -44,15 +44,19 @@ def cycle(
     if if_due and _is_early(g, _due(g)):
         return ExitCode.OK
     confirmed = confirm(g, settings, confirm_real, dry_run)
-    with at_desk(settings, Bench(dry_run=dry_run, wait_secs=wait, signals=signals(g))) as desk:
+    bench = Bench(dry_run=dry_run, wait_secs=wait, signals=signals(g))
+    with (
+        open_desk(settings, bench) as desk,
+        telling(settings, desk, dry_run, goes_on=False) as tell,
+        desk.ledger.writing(bench.wait_secs),
+    ):
         if if_due and _is_early(g, due_at(desk.ledger)):  # another process was faster
             return ExitCode.OK
         note(desk, confirmed)
         what = opening(desk)
-        with telling(settings, desk, dry_run) as tell:
-            tell.wakes_at(due_at(desk.ledger) if if_due else None)
-            came = run_cycle(desk)
-            tell.cycle(came)
+        tell.wakes_at(due_at(desk.ledger) if if_due else None)
+        came = run_cycle(desk)
+        tell.cycle(came)
         said = cap_notices(desk, came.snapshot.mark_price) if came.snapshot else []
     if g.out.is_terminal:
         g.out.say(what)

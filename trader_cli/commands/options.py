@@ -82,14 +82,19 @@ class Globals:
             return
         if settings.log_file is not None:
             logs.attach(logs.log_file(settings.log_file, settings.db_path), settings.log_level)
-        level = {0: settings.log_level if "log_level" in settings.model_fields_set else None, 1: "INFO"}
-        if (shown := level.get(self.verbose, "DEBUG")) is not None:
-            if sys.stderr is not None and sys.stderr.isatty():
-                from trader_cli.views.loglines import terminal_lines
+        level = "INFO" if self.verbose == 1 else "DEBUG"
+        if not self.verbose:  # a setting asks for them on stderr where no file has them and nobody wants silence
+            if self.quiet or settings.log_file is not None or "log_level" not in settings.model_fields_set:
+                return
+            level = settings.log_level
+        if sys.stderr is not None and sys.stderr.isatty():
+            from trader_cli.views.loglines import terminal_lines
 
-                logs.attach(terminal_lines(self.out, logs.trace_of), shown)
-            else:
-                logs.attach(logs.stderr_lines(), shown)
+            handler = terminal_lines(self.out, logs.Unwaiting(), logs.trace_of)
+        else:
+            handler = logs.stderr_lines()
+        handler.addFilter(logs.not_said)
+        logs.attach(handler, level)
 
     def loaded(self) -> Loaded:
         """The settings, and where each came from. Raises ConfigError."""

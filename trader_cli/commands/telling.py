@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 
 from trader_cli.config import Settings
 from trader_cli.core.errors import TraderError
@@ -13,7 +13,7 @@ from trader_cli.phases.desk import Desk
 from trader_cli.phases.news import Newsroom
 from trader_cli.schemas.cycle import Cycle
 from trader_cli.schemas.news import News
-from trader_cli.tools.notifier import Notifier
+from trader_cli.tools.notifier import Notifier, notifying
 from trader_cli.wiring import receivers
 
 _LOG = logging.getLogger("trader.news")
@@ -22,12 +22,12 @@ _LOG = logging.getLogger("trader.news")
 class Telling:
     """Tells of each cycle, to `notifiers` and the log. A failure to tell is a NOTICE, the first of a row of them."""
 
-    def __init__(self, desk: Desk, notifiers: list[Notifier]) -> None:
+    def __init__(self, desk: Desk, notifiers: list[Notifier], goes_on: bool) -> None:
         self._desk = desk
         self._notifiers = notifiers
-        self._room = Newsroom(desk.ledger) if notifiers or _LOG.isEnabledFor(logging.INFO) else None
+        heard = notifiers or _LOG.isEnabledFor(logging.INFO)
+        self._room = Newsroom(desk.ledger, goes_on) if heard else None
         self._due: Moment | None = None
-        self._failing = False
 
     def wakes_at(self, due: Moment | None) -> None:
         """When the next cycle should begin, on the wall."""
@@ -57,30 +57,35 @@ class Telling:
 
     def note_failures(self) -> None:
         """That somebody could not be told, in the log and the ledger."""
-        trouble = [words for notifier in self._notifiers for words in notifier.failures()]
-        for words in trouble:
-            _LOG.warning("%s", words)
-        if trouble and not self._failing:
-            desk = self._desk
-            with suppress(TraderError), desk.ledger.writing(), desk.ledger.transaction() as tx:
-                desk.ledger.log_event(tx, "NOTICE", {"code": "NOTIFY", "reason": trouble[0]}, desk.clock.now())
-        self._failing = any(notifier.failing for notifier in self._notifiers)
+        for notifier in self._notifiers:
+            for words, is_first in notifier.failures():
+                _LOG.warning("%s", words)
+                if is_first:
+                    self._note(words)
+
+    def _note(self, words: str) -> None:
+        desk = self._desk
+        with suppress(TraderError), desk.ledger.writing(), desk.ledger.transaction() as tx:
+            desk.ledger.log_event(tx, "NOTICE", {"code": "NOTIFY", "reason": words}, desk.clock.now())
 
 
 @contextmanager
-def telling(settings: Settings, desk: Desk, nobody: bool) -> Iterator[Telling]:
-    """Where WEBHOOK_URL or NOTIFY_URLS name somebody; `nobody`: a dry run or a fast one. Raises ConfigError."""
+def telling(settings: Settings, desk: Desk, nobody: bool, goes_on: bool = True) -> Iterator[Telling]:
+    """Where WEBHOOK_URL or NOTIFY_URLS name somebody; `nobody`: a dry run or a fast one. Raises ConfigError.
+
+    `goes_on`: for a loop; one cycle alone goes by what the ledger tells of the last. The caller holds no lock, for the
+    end waits for slow receivers.
+    """
     about = {"mode": settings.mode, "symbol": settings.symbol}
-    notifiers = [Notifier(*one, about) for one in ({} if nobody else receivers(settings)).items()]
-    tell = Telling(desk, notifiers)
+    tell = None
     try:
-        with ExitStack() as threads:
-            for notifier in notifiers:
-                threads.enter_context(notifier)
+        with notifying({} if nobody else receivers(settings), about) as notifiers:
+            tell = Telling(desk, notifiers, goes_on)
             try:
                 yield tell
             except TraderError as error:  # whoever waits for news hears why there will be none
                 tell.word("loop", f"ended by an error: {error.message}")
                 raise
     finally:
-        tell.note_failures()
+        if tell is not None:
+            tell.note_failures()

@@ -12,6 +12,7 @@ from trader_cli.phases.cycle import account_trouble
 from trader_cli.phases.record import FAILING
 from trader_cli.schemas.book import Snapshot
 from trader_cli.schemas.cycle import Cycle
+from trader_cli.schemas.market import UNAVAILABLE
 from trader_cli.schemas.news import News
 from trader_cli.schemas.order import SETTLED, Order, OrderState
 from trader_cli.schemas.situation import TradingState
@@ -25,13 +26,15 @@ class Newsroom:
     """Turns cycles into news, each trouble once until it is over.
 
     Orders are told as the ledger has them, so that one whose end is found out later, or by another process, is told
-    too. Begins with what stands in the ledger now.
+    too. Begins with what stands in the ledger now; with `goes_on` False, for one cycle alone, troubles that the ledger
+    knows of are told already.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, goes_on: bool = True) -> None:
         self._ledger = ledger
         self._symbol = ledger.identity().get("symbol", "")
-        self._told: set[str] = set()
+        self._told: set[str] = set() if goes_on else _known_troubles(ledger)
+        self._sending: dict[str, str | None] = {}
         self._told_as: dict[str, str] = {}
         self._event = ledger.newest_order_event()
         self._before = ledger.last_snapshot()
@@ -65,9 +68,17 @@ class Newsroom:
 
     def of_orders(self, taken: Snapshot | None) -> Iterator[News]:
         """What became of orders since the last look, whoever found it out."""
-        self._event, touched = self._ledger.orders_since(self._event)
+        with self._ledger.looking():
+            self._event, touched = self._ledger.orders_since(self._event)
+            before = [(trace, self._ledger.order(name)) for name, trace in self._sending.items()]
+        names = {order.intent.client_order_id for _, order in touched}
+        touched += [(trace, o) for trace, o in before if o is not None and o.intent.client_order_id not in names]
+        sending, self._sending = self._sending, {}
         for trace, order in touched:
             name = order.intent.client_order_id
+            if order.state is OrderState.INTENT and name not in sending:  # on its way, by another process: next time
+                self._sending[name] = trace
+                continue
             news = _of_order(order, trace, self._symbol, "" if taken is None else f", equity {brief(taken.equity)}")
             if self._told_as.get(name) != news.kind:
                 self._told_as[name] = news.kind
@@ -95,6 +106,17 @@ class Newsroom:
         words += f"{trades} trades, models {brief(spent)} USD"
         missing = (day_start(taken.at) - midnight) // DAY_MS - 1
         yield News("day", words + (f"; then nothing for {missing} days" if missing else ""), None)
+
+
+def _known_troubles(ledger: Ledger) -> set[str]:
+    plan, known = ledger.newest_plan(), set()
+    if plan is not None and account_trouble(plan) is not None:
+        known.add("account")
+    if plan is not None and (plan.cause or "").startswith(UNAVAILABLE):
+        known.add("upstream")
+    if ledger.failing()[0] >= FAILING:
+        known.add("models")
+    return known
 
 
 def _change(equity: Decimal, began: Decimal | None) -> str:

@@ -1,18 +1,22 @@
 """Log lines: what was committed, asked and answered, as it happens. The ledger is the truth; these are for eyes.
 
 A line is one JSON object with time, level, logger, message and trace. The file is bounded: at `MOST_BYTES` it becomes
-`FILE.1`, and `KEPT` of those are kept. Several processes may write to one file; none waits for another, and none of
-them ever fails because of its log. No secret is in a line, and no library's chatter: of others only warnings are kept.
+`FILE.1`, and `KEPT` of those are kept. Several processes may write to one file. Nobody ever waits for who reads lines,
+and nobody fails because of them: what cannot be written is dropped, and that is said once. No secret is in a line; of
+other libraries only warnings are kept.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import logging
 import os
+import select
 import stat
 import sys
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from contextvars import ContextVar
@@ -29,10 +33,15 @@ KEPT = 4
 """How many of those put aside are kept."""
 MOST_CHARS = 4_000
 """Of a message or a traceback; more is cut."""
+
+_TRIES, _PAUSE_SECS = 50, 0.001
+"""For so many milliseconds, at the very most, a line may wait for another process that puts the file aside."""
+_PIECE = 4_096
 _VALUE_CHARS = 300
-_BESIDE = ("", "-wal", "-shm", "-journal", ".lock", ".loop.lock")
-"""The ledger itself, and what lies beside it."""
 _BEGINNING = b'{"ts": '
+_BESIDE = ("", "-wal", "-shm", "-journal", ".lock", ".loop.lock")
+_ALSO = ("STOP", "STOP.new")
+"""The ledger itself, and what lies beside it under its name, or under one of its own."""
 
 OURS = logging.getLogger("trader")
 OURS.setLevel(logging.CRITICAL + 1)  # until somebody wants to see them, lines cost nothing
@@ -108,8 +117,9 @@ def _cut(words: str, last: bool = False) -> str:
 class RotatingFile(logging.Handler):
     """Appends lines to a file of its owner's, put aside when it is full, by whichever process comes to that first.
 
-    The lock for that is on the full file itself and nobody waits for it: who does not get it writes on meanwhile. A
-    line is one write. What cannot be written is lost, and said once on stderr.
+    The lock for that is on the full file itself: who does not get it writes on meanwhile, up to as much again. A line
+    is one write. What cannot be written is lost, and said once on stderr. A file that begins otherwise than these lines
+    do is somebody else's, and is left alone.
     """
 
     def __init__(self, path: Path, most_bytes: int = MOST_BYTES, kept: int = KEPT) -> None:
@@ -125,13 +135,14 @@ class RotatingFile(logging.Handler):
         try:
             line = (self.format(record) + "\n").encode()
             fd = self._at_the_file()
-            if os.fstat(fd).st_size + len(line) > self._most_bytes:
-                fd = self._put_aside(fd)
+            if self._is_full(fd, len(line), self._most_bytes):
+                fd = self._put_aside(fd, len(line))
             os.write(fd, line)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is: nobody's order fails because of a line
+            why = error.strerror if isinstance(error, OSError) else type(error).__name__
             if not self._lost and sys.stderr is not None:
                 with suppress(OSError, ValueError):
-                    sys.stderr.write(f'Warning: no log lines: LOG_FILE "{self._path}": {error.strerror}\n')
+                    sys.stderr.write(f'Warning: no log lines: LOG_FILE "{self._path}": {why}\n')
             self._lost = True
         else:
             self._lost = False
@@ -144,8 +155,15 @@ class RotatingFile(logging.Handler):
         super().close()
 
     def _opened(self) -> int:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe is not waited for
-        return os.open(self._path, flags, 0o600)
+        if not _is_a_log(self._path):
+            raise OSError(errno.EEXIST, "it holds something else")
+        fd = os.open(self._path, flags, 0o600)
+        with suppress(PermissionError):  # another owner's
+            if _is_regular(fd):
+                os.fchmod(fd, 0o600)
+        return fd
 
     def _at_the_file(self) -> int:
         """The file that has the name now: another process, or logrotate, may have put ours aside."""
@@ -162,31 +180,97 @@ class RotatingFile(logging.Handler):
         except FileNotFoundError:
             return False
 
-    def _put_aside(self, full: int) -> int:
-        """Make room; returns where to write now."""
-        if not stat.S_ISREG(os.fstat(full).st_mode):
-            return full
+    @staticmethod
+    def _is_full(fd: int, more: int, most: int) -> bool:
+        return _is_regular(fd) and os.fstat(fd).st_size + more > most
+
+    def _put_aside(self, full: int, more: int) -> int:
+        """Make room; returns where to write now. Raises OSError where there is none."""
+        tries = 0
+        while True:
+            try:
+                fcntl.flock(full, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:  # another is at it
+                if not self._is_full(full, more, 2 * self._most_bytes):
+                    return full
+                if tries == _TRIES:
+                    raise
+            tries += 1
+            time.sleep(_PAUSE_SECS)
         try:
-            fcntl.flock(full, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends when the file is closed
-        except BlockingIOError:
-            return full  # another is at it
-        if self._is_the_file(full):  # nobody was faster
-            for number in range(self._kept - 1, 0, -1):
-                with suppress(FileNotFoundError):
-                    self._aside(number).replace(self._aside(number + 1))
-            self._path.replace(self._aside(1))
+            if self._is_the_file(full):  # nobody was faster
+                for number in range(self._kept - 1, 0, -1):
+                    self._move(self._aside(number), self._aside(number + 1))
+                self._move(self._path, self._aside(1))
+        finally:
+            fcntl.flock(full, fcntl.LOCK_UN)
         return self._at_the_file()
+
+    @staticmethod
+    def _move(old: Path, new: Path) -> None:
+        if not (_is_a_log(old) and _is_a_log(new)):
+            raise OSError(errno.EEXIST, f'"{new}" is in the way')
+        with suppress(FileNotFoundError):
+            old.replace(new)
 
     def _aside(self, number: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{number}")
+
+
+def _is_regular(fd: int) -> bool:
+    return stat.S_ISREG(os.fstat(fd).st_mode)
+
+
+def _is_a_log(path: Path) -> bool:
+    """Whether a file is not there, empty, no file of a disk's, or one that these lines were written to."""
+    if not path.is_file():
+        return not path.is_dir()
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_BEGINNING)) in (b"", _BEGINNING)
+    except PermissionError:  # what may not be read may yet be written
+        return True
+
+
+class Unwaiting:
+    """stderr for lines that nobody must wait for: what its reader does not take at once is dropped.
+
+    A pipe or a terminal that is ready takes at least `_PIECE` bytes without blocking (POSIX, PIPE_BUF).
+    """
+
+    def write(self, text: str) -> int:
+        """Write what can be written now."""
+        stream = sys.stderr
+        with suppress(OSError, ValueError, AttributeError):
+            try:
+                fd = stream.fileno()
+            except (OSError, ValueError):  # a stand-in in memory
+                stream.write(text)
+                return len(text)
+            octets = text.encode("utf-8", "backslashreplace")
+            ready = select.poll()
+            ready.register(fd, select.POLLOUT)
+            for start in range(0, len(octets), _PIECE):
+                if not ready.poll(_TRIES if start else 0):  # the rest of a line is worth a moment
+                    break
+                os.write(fd, octets[start : start + _PIECE])
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+def _ours_or_grave(record: logging.LogRecord) -> bool:
+    return record.name.partition(".")[0] == OURS.name or record.levelno >= logging.WARNING
 
 
 def attach(handler: logging.Handler, level: str) -> None:
     """Have lines from `level` on go there too, and others' warnings."""
     logging.raiseExceptions = False
     handler.setLevel(level)
-    root = logging.getLogger()
-    root.addHandler(handler)
+    handler.addFilter(_ours_or_grave)
+    logging.getLogger().addHandler(handler)
     _attached.append(handler)
     OURS.setLevel(min(one.level for one in _attached))
 
@@ -198,40 +282,36 @@ def attached() -> bool:
 
 def stderr_lines() -> logging.Handler:
     """JSON lines on stderr: for a service manager, a container, a file behind `2>`."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(Unwaiting())
     handler.setFormatter(JsonLines())
     return handler
+
+
+def not_said(record: logging.LogRecord) -> bool:
+    """Whether a line is not on stderr already, in other words."""
+    return not hasattr(record, "said")
 
 
 def log_file(path: Path, ledger: Path) -> RotatingFile:
-    """Where LOG_FILE says. Raises ConfigError for what is no place for a log, above all the ledger and what lies by it.
+    """Where LOG_FILE says. Raises ConfigError for the ledger and all that lies by it.
 
-    A file that cannot be written is no error: nobody is kept from trading, or from stopping, by a log.
+    A file that cannot be written, or is another's, is no error: a log keeps nobody from trading, or from stopping.
     """
     try:
-        path, ledger = path.absolute(), ledger.resolve()
+        ledger = ledger.resolve()
         target = path.resolve()
-        taken = {ledger.with_name(ledger.name + end) for end in _BESIDE}
-        fits = target not in taken and not path.is_dir() and _is_a_log(path)
-    except (OSError, ValueError) as error:
+        taken = {ledger.with_name(name) for name in (*(ledger.name + end for end in _BESIDE), *_ALSO)}
+        names = [target, *(target.with_name(f"{target.name}.{number}") for number in range(1, KEPT + 1))]
+    except (OSError, ValueError, RuntimeError) as error:
         why = error.strerror if isinstance(error, OSError) else "no file can have that name"
         raise ConfigError(f'LOG_FILE cannot be used: "{path}": {why}', "Name another.") from None
-    if not fits:
+    if not taken.isdisjoint(names) or target.is_dir():
         raise ConfigError(f'LOG_FILE must be a file of its own, and "{path}" is something else', "Name a new one.")
-    handler = RotatingFile(path)
+    given = path.absolute()
+    a_device = given.is_relative_to("/dev") or given.is_relative_to("/proc")
+    handler = RotatingFile(given, sys.maxsize) if a_device else RotatingFile(target, MOST_BYTES, KEPT)
     handler.setFormatter(JsonLines())
     return handler
-
-
-def _is_a_log(path: Path) -> bool:
-    """Whether a file is not there, empty, no file of a disk's, or one that these lines were written to."""
-    if not path.is_file():
-        return True
-    try:
-        with path.open("rb") as file:
-            return file.read(len(_BEGINNING)) in (b"", _BEGINNING)
-    except PermissionError:  # what may not be read may yet be written
-        return True
 
 
 def detach() -> None:

@@ -171,8 +171,8 @@ class OrderStore(Store):
             return newest, []
         ids = self.db.execute(
             "SELECT o.client_order_id, o.trace_id FROM order_events AS e JOIN orders AS o USING (client_order_id) "
-            "WHERE e.id > ? GROUP BY o.id ORDER BY o.id",
-            (event_id,),
+            "WHERE e.id > ? AND e.id <= ? GROUP BY o.id ORDER BY o.id",
+            (event_id, newest),
         ).fetchall()
         found = [(trace_id, self.order(one)) for one, trace_id in ids]
         return newest, [(trace_id, order) for trace_id, order in found if order is not None]

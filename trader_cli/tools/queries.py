@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from trader_cli.core.decimals import ZERO, add, dec, text
 from trader_cli.core.documents import opened
 from trader_cli.core.errors import NotFoundError, UsageError
 from trader_cli.core.moments import Moment, iso
@@ -256,6 +257,77 @@ def newest_plan_ids(ledger: Ledger, rows: int) -> list[int]:
 def cycle_count(ledger: Ledger) -> int:
     """How many traces there are."""
     return int(ledger.db.execute("SELECT count(*) FROM decisions WHERE agent = 'PLANNER'").fetchone()[0])
+
+
+_ORDERS = """
+SELECT o.id, o.ts_utc, o.trace_id, o.client_order_id, o.origin, o.symbol, o.side, o.qty, o.worst_price,
+  (SELECT e.state FROM order_events AS e WHERE e.client_order_id = o.client_order_id ORDER BY e.id DESC LIMIT 1)
+    AS state,
+  x.qty AS filled, x.price AS price, x.fee, x.fee_asset, x.order_id AS exchange_order_id, o.proposal_id, o.verdict_id,
+  o.wall_ts
+FROM orders AS o LEFT JOIN trades AS x ON x.idempotency_key = o.client_order_id
+"""
+
+_PORTFOLIO = """
+SELECT s.id, s.ts_utc, s.trace_id, s.symbol, s.equity_usdt AS equity, s.balance_usdt AS quote, s.balance_btc AS base,
+  s.mark_price, s.cost_usdt AS cost, s.deposits_usdt AS deposits, s.fees_usdt AS fees,
+  s.realized_pnl_usdt AS realized_pnl, s.unrealized_pnl_usdt AS unrealized_pnl, s.peak_usdt AS peak_equity,
+  s.drift_usdt AS drift_quote, s.drift_btc AS drift_base, s.wall_ts
+FROM portfolio AS s
+"""
+
+_PAGED = {
+    "cycles": (_CYCLES, "p", (("p.agent = ?", (PLANNER,)),)),
+    "decisions": (_DECISIONS, "d", ()),
+    "trades": (_TRADES, "x", ()),
+    "orders": (_ORDERS, "o", ()),
+    "portfolio": (_PORTFOLIO, "s", ()),
+}
+PAGED = tuple(_PAGED)
+"""The lists that can be read page by page."""
+
+
+def page(ledger: Ledger, what: str, rows: int, before: int | None = None, agent: Agent | None = None) -> list[Row]:
+    """The newest rows of a list of `PAGED`, newest first; of a page, those with an id below `before`.
+
+    The id of a cycle is that of its plan. `agent`: the decisions of one.
+    """
+    sql, row, always = _PAGED[what]
+    terms = _Terms([*always], f"{row}.id DESC")
+    if before is not None:
+        terms.conditions.append((f"{row}.id < ?", (before,)))
+    if agent is not None:
+        terms.conditions.append((f"{row}.agent = ?", (agent.value,)))
+    return list(_found(ledger, sql, terms, rows))
+
+
+def costs(ledger: Ledger, first: Moment, end: Moment) -> list[Row]:
+    """What each model was asked for and cost on each UTC day (of the wall) of a span, newest first."""
+    found: dict[tuple[str, str], Row] = {}
+    for day, model, amount, tokens_in, tokens_out, answered in ledger.db.execute(
+        "SELECT substr(r.wall_ts, 1, 10), r.model, coalesce(c.cost_usd, r.amount_usd), c.input_tokens, "
+        "c.output_tokens, c.status = 'ok' FROM model_reserves AS r LEFT JOIN model_calls AS c ON c.reserve_id = r.id "
+        "WHERE r.wall_ts >= ? AND r.wall_ts < ?",
+        (iso(first), iso(end)),
+    ):
+        row = found.setdefault(
+            (day, model),
+            {
+                "day": day,
+                "model": model,
+                "calls": 0,
+                "failed": 0,
+                "input_tokens": 0,
+                "output_tokens": 0,
+                "cost_usd": ZERO,
+            },
+        )
+        row["calls"] += 1
+        row["failed"] += not answered
+        row["input_tokens"] += tokens_in or 0
+        row["output_tokens"] += tokens_out or 0
+        row["cost_usd"] = add(row["cost_usd"], dec(amount))
+    return [{**found[key], "cost_usd": text(found[key]["cost_usd"])} for key in sorted(found, reverse=True)]
 
 
 def full_trace_id(ledger: Ledger, word: str) -> str:

@@ -6,6 +6,8 @@ No address is ever in what they say, for it may hold a secret.
 from __future__ import annotations
 
 import json
+import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +15,9 @@ from trader_cli.core.errors import ConfigError
 from trader_cli.schemas.news import News
 
 TIMEOUT_SECS = 5.0
+
+_BETWEEN = re.compile(r"[,\s]+(?=[A-Za-z][A-Za-z0-9+.-]*://)")
+"""What stands between two addresses: a comma may be part of one."""
 
 Receiver = Callable[[News, str, dict[str, str]], str | None]
 """Takes news, its words and what it is about; returns what went wrong."""
@@ -51,8 +56,11 @@ def webhook(url: str) -> Receiver:
     return post
 
 
-def services(addresses: str) -> Receiver:
-    """What apprise knows to reach, by addresses with commas or blanks between them. Raises ConfigError."""
+def services(addresses: str) -> dict[str, Receiver]:
+    """What apprise knows to reach, by addresses with commas or blanks between them. Raises ConfigError.
+
+    By a name that can be told.
+    """
     try:
         import apprise
     except ImportError:
@@ -60,9 +68,12 @@ def services(addresses: str) -> Receiver:
             "NOTIFY_URLS needs the package apprise, which is not installed",
             'Install it: pip install "trader-cli[notify]". WEBHOOK_URL needs nothing.',
         ) from None
+    told = logging.getLogger("apprise")  # it repeats tokens that it does not like
+    told.setLevel(logging.CRITICAL + 1)
+    told.propagate = False
     asset = apprise.AppriseAsset(app_id="trader", async_mode=False, secure_logging=True)
-    reached = []
-    for number, address in enumerate(addresses.replace(",", " ").split(), 1):
+    reached: dict[str, Receiver] = {}
+    for number, address in enumerate(_BETWEEN.split(addresses.strip(", \t\r\n")), 1):
         service = apprise.Apprise.instantiate(address, asset=asset)
         if service is None:
             raise ConfigError(
@@ -70,12 +81,14 @@ def services(addresses: str) -> Receiver:
             )
         service.socket_connect_timeout = service.socket_read_timeout = TIMEOUT_SECS
         service.redirects = False
-        reached.append((f"{service.service_name} (address {number})", service))
+        reached[f"NOTIFY_URLS {number} ({service.service_name})"] = _notifying(service)
+    return reached
 
+
+def _notifying(service: Any) -> Receiver:
     def notify(news: News, said: str, about: dict[str, str]) -> str | None:
         del news, about
         title, _, body = said.partition(": ")
-        missed = [name for name, service in reached if not service.notify(body=body, title=title)]
-        return ", ".join(missed) + " did not take it" if missed else None
+        return None if service.notify(body=body, title=title) else "it was not delivered"
 
     return notify

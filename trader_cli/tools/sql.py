@@ -16,6 +16,9 @@ READING = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_
 PRAGMAS = frozenset({"table_info", "table_xinfo", "table_list", "index_list", "index_info", "foreign_key_list"})
 """Pragmas that only describe."""
 
+_TOLD = frozenset({"user_version", "page_count", "page_size", "freelist_count"})
+"""Pragmas that, without a value, only tell."""
+
 MAX_VALUE_BYTES = 4 * 1024 * 1024
 STEPS = 1_000
 """SQLite's steps between two chances for Ctrl-C. Time is up by a timer, for one step may take long."""
@@ -55,6 +58,25 @@ def select(db: sqlite3.Connection, sql: str, timeout_secs: float) -> Iterator[tu
         timer.cancel()
         db.set_progress_handler(None, 0)
         db.set_authorizer(None)
+
+
+def read_only(db: sqlite3.Connection) -> None:
+    """From now on let a connection only read: no statement of anybody's writes, attaches, or makes a file.
+
+    Its transactions may begin and end, so that several reads see one moment.
+    """
+    db.execute("PRAGMA query_only=ON")
+    for table in ("json_each('[]')", "json_tree('[]')"):
+        db.execute(f"SELECT 1 FROM {table}").fetchall()  # made now: the authorizer would not let them be
+    db.set_authorizer(_may_read)
+
+
+def _may_read(action: int, first: str | None, second: str | None, database: str | None, source: str | None) -> int:
+    if action == sqlite3.SQLITE_TRANSACTION:
+        return sqlite3.SQLITE_OK
+    if action == sqlite3.SQLITE_PRAGMA and first in _TOLD and second is None:
+        return sqlite3.SQLITE_OK
+    return _may(action, first, second, database, source)
 
 
 class _Watch:

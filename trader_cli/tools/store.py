@@ -11,7 +11,7 @@ import os
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 from urllib.parse import quote
@@ -262,13 +262,13 @@ class Store:
                 before = self._tail
                 yield
                 self.db.execute("COMMIT")
-                logs.committed(self._log or ())
             except BaseException:
                 if self.db.in_transaction:
                     self.db.execute("ROLLBACK")
                 self._tail = before or self._tail
                 self.forget()
                 raise
+            logs.committed(self._log or ())
 
     @contextmanager
     def steady(self) -> Iterator[None]:
@@ -281,6 +281,12 @@ class Store:
             finally:
                 if self.db.in_transaction:  # SQLite ends it by itself where a disk is full
                     self.db.execute("ROLLBACK")
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """As `steady`; inside a transaction, or another look, as that one sees it."""
+        with nullcontext() if self.db.in_transaction else self.steady():
+            yield
 
     @contextmanager
     def patient(self) -> Iterator[None]:

@@ -69,12 +69,12 @@ def file_system(path: Path) -> str | None:
 
 
 def unwritable(path: Path) -> str | None:
-    """Why a file could not be appended to, if so; it is not made."""
-    if path.exists():
-        return None if os.access(path, os.W_OK) else "it may not be written"
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        return f'there is no folder "{folder}"'
+    """Why a file could not be written to and put aside, if so; nothing is made."""
+    if path.exists() and not os.access(path, os.W_OK):
+        return "it may not be written"
+    if path.exists() and not path.is_file():
+        return None  # a device, a pipe: nothing is put aside
+    folder = _existing(path.absolute().parent)
     return None if os.access(folder, os.W_OK | os.X_OK) else f'no file may be made in "{folder}"'
 
 
@@ -109,8 +109,15 @@ def leftovers(ledger: Path) -> Iterator[Path]:
             for path in sorted(folder.iterdir()):
                 fits = _LEFT.fullmatch(path.name)
                 ours = fits is not None and fits[1].startswith(ledger.stem) and not _is_alive(int(fits[2]))
-                if ours and time.time() - path.stat().st_mtime > LEFT_SECS:
+                if ours and _is_old(path):
                     yield path
+
+
+def _is_old(path: Path) -> bool:
+    try:
+        return time.time() - path.lstat().st_mtime > LEFT_SECS
+    except OSError:  # it is gone by now
+        return False
 
 
 def _is_alive(pid: int) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
+from typing import IO, cast
 
 from rich.console import Console
 from rich.highlighter import NullHighlighter
@@ -14,13 +16,14 @@ from rich.text import Text
 from trader_cli.views.output import Output, clean, clean_lines
 
 
-def terminal_lines(out: Output, trace_of: Callable[[logging.LogRecord], str | None]) -> logging.Handler:
-    """What draws log lines on stderr, between what else is written there."""
+def terminal_lines(out: Output, stream: object, trace_of: Callable[[logging.LogRecord], str | None]) -> logging.Handler:
+    """What draws log lines on a `stream` that leads to a terminal, between what else is written there."""
 
     class Lines(RichHandler):
         def emit(self, record: logging.LogRecord) -> None:
-            out.passing("")
-            super().emit(record)
+            with suppress(Exception):  # a line that cannot be drawn breaks nothing
+                out.passing("")
+                super().emit(record)
 
         def format(self, record: logging.LogRecord) -> str:
             row = getattr(record, "facts", {}).get("row", {})
@@ -31,7 +34,12 @@ def terminal_lines(out: Output, trace_of: Callable[[logging.LogRecord], str | No
             return words if trace_id is None else f"{clean(trace_id)[:8]} {words}"
 
     return Lines(
-        console=Console(stderr=True, color_system="auto" if out.color else None),
+        console=Console(
+            file=cast(IO[str], stream),
+            force_terminal=True,
+            color_system="auto" if out.color else None,
+            no_color=not out.color,
+        ),
         show_path=False,
         omit_repeated_times=False,
         markup=False,

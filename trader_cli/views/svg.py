@@ -85,7 +85,7 @@ def performance_svg(one: Performance, width: int = 960) -> str:
     left = 12 + _LETTER * max(*(len(tick_text(value)) for value in values), 7)
     span = one.marks[0].at, one.marks[-1].at
     main = _Panel(left, width - 20, 30, 30 + (280 if width > 600 else 220), span, found)
-    panels, parts = [main], [_legend(one, left), *_values(main, values), *_lines(main, one.marks)]
+    panels, parts = [main], [_legend(one.marks, one.deals, left), *_values(main, values), *_lines(main, one.marks)]
     if falls:
         panel = _Panel(left, main.right, main.bottom + 34, main.bottom + 90, span, (-max(falls), 0.0))
         panels.append(panel)
@@ -94,16 +94,35 @@ def performance_svg(one: Performance, width: int = 960) -> str:
         top = panels[-1].bottom + 34
         panels.append(_Panel(left, main.right, top, top + 64, span, (min(*bars, 0.0), max(*bars, 0.0))))
         parts += _day_bars(panels[-1], one.days, bars)
-    parts += _deals(main, one, titled=width > 600)
+    parts += _deals(main, one.marks, one.deals, titled=width > 600)
     bottom = panels[-1].bottom
     grid = "".join(_times(panels, bottom, most=max(2, int((main.right - left) / 85))))
-    return _svg(width, bottom + 26, (told, _described(one)), grid + "".join(parts))
+    return _svg(width, bottom + 26, (told, _described(one.marks, one.deals)), grid + "".join(parts))
 
 
-def _svg(width: float, height: float, told: tuple[str, str], parts: str) -> str:
+def equity_svg(symbol: str, marks: Sequence[Mark], deals: Sequence[Deal], width: int = 960) -> str:
+    """Equity, holding and deals alone. `data-field` says where in its units the times and values are drawn."""
+    found = bounds(value for mark in marks for value in (mark.equity, mark.hold))
+    told = f"Equity of {clean(symbol)} over time"
+    if found is None:
+        words = '<text x="50%" y="56" text-anchor="middle">no snapshots yet: nothing to draw</text>'
+        return _svg(width, 100, (told, "There are no snapshots."), words)
+    room = (found[1] - found[0]) or 1.0
+    found = found[0] - room * 0.06, found[1] + room * 0.06
+    values = ticks(*found, most=6, least=3)
+    left = 12 + _LETTER * max(*(len(tick_text(value)) for value in values), 7)
+    panel = _Panel(left, width - 20, 30, 30 + (260 if width > 600 else 200), (marks[0].at, marks[-1].at), found)
+    grid = "".join(_times([panel], panel.bottom, most=max(2, int((panel.right - left) / 85))))
+    parts = [_legend(marks, deals, left), *_values(panel, values), *_lines(panel, marks)]
+    parts += _deals(panel, marks, deals, titled=width > 600)
+    field = f' data-field="{_n(left)} {_n(panel.right)} {_n(panel.top)} {_n(panel.bottom)}"'
+    return _svg(width, panel.bottom + 26, (told, _described(marks, deals)), grid + "".join(parts), field)
+
+
+def _svg(width: float, height: float, told: tuple[str, str], parts: str, more: str = "") -> str:
     title, description = (escape(clean(words)) for words in told)
     return (
-        f'<svg class="chart" role="img" viewBox="0 0 {_n(width)} {_n(height)}">'
+        f'<svg class="chart" role="img" viewBox="0 0 {_n(width)} {_n(height)}"{more}>'
         f"<title>{title}</title><desc>{description}</desc>{parts}</svg>"
     )
 
@@ -115,11 +134,11 @@ def _n(value: float) -> str:
     )
 
 
-def _described(one: Performance) -> str:
-    first, last = one.marks[0], one.marks[-1]
+def _described(marks: Sequence[Mark], deals: Sequence[Deal]) -> str:
+    first, last = marks[0], marks[-1]
     return (
         f"From {brief(Decimal(repr(first.equity)))} at {_minute(first.at)} "
-        f"to {brief(Decimal(repr(last.equity)))} at {_minute(last.at)} UTC, {len(one.deals)} deals shown."
+        f"to {brief(Decimal(repr(last.equity)))} at {_minute(last.at)} UTC, {len(deals)} deals shown."
     )
 
 
@@ -198,13 +217,13 @@ def _day_bars(panel: _Panel, days: Sequence[Day], bars: Sequence[float]) -> Iter
     yield f'<path class="zero" d="M{_n(panel.left)} {_n(zero)}H{_n(panel.right)}"/>'
 
 
-def _deals(panel: _Panel, one: Performance, *, titled: bool) -> Iterator[str]:
+def _deals(panel: _Panel, marks: Sequence[Mark], deals: Sequence[Deal], *, titled: bool) -> Iterator[str]:
     """A triangle for each deal on the line of equity: purchases below it point up, sales above it point down."""
-    size = 5.0 if len(one.deals) <= 60 else 3.5 if titled else 2.5
-    for deal in one.deals:
-        if one.marks[0].at <= deal.at <= one.marks[-1].at:
+    size = 5.0 if len(deals) <= 60 else 3.5 if titled else 2.5
+    for deal in deals:
+        if marks[0].at <= deal.at <= marks[-1].at:
             bought = deal.side == "BUY"
-            y = panel.y(_equity_at(one.marks, deal.at)) + (3 if bought else -3)
+            y = panel.y(_equity_at(marks, deal.at)) + (3 if bought else -3)
             path = _triangle(panel.x(deal.at), y, size if bought else -size)
             title = f"<title>{escape(clean(_deal_words(deal)))}</title>" if titled else ""
             yield f'<path class="{"buy" if bought else "sell"}" d="{path}">{title}</path>'
@@ -229,10 +248,10 @@ def _equity_at(marks: Sequence[Mark], at: Moment) -> float:
     return before.equity + (marks[after].equity - before.equity) * share
 
 
-def _legend(one: Performance, left: float) -> str:
+def _legend(marks: Sequence[Mark], deals: Sequence[Deal], left: float) -> str:
     drawn, x = "", left
-    sides = {deal.side for deal in one.deals}
-    held = any(mark.hold is not None for mark in one.marks)
+    sides = {deal.side for deal in deals}
+    held = any(mark.hold is not None for mark in marks)
     for name, shown in (("equity", True), ("hold", held), ("buy", "BUY" in sides), ("sell", "SELL" in sides)):
         if shown:
             sign = _triangle(x + 9, 6 if name == "buy" else 16, 5 if name == "buy" else -5)

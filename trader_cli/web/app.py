@@ -1,0 +1,261 @@
+"""The application: every path, what it answers, and nothing that writes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from importlib import resources
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, Path, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from trader_cli import __version__, checkups, looks
+from trader_cli.config import Loaded
+from trader_cli.core.errors import BusyError, NotFoundError, TraderError, UsageError
+from trader_cli.core.moments import DAY_MS, day_start, iso
+from trader_cli.core.redaction import redact
+from trader_cli.schemas.question import Agent
+from trader_cli.schemas.vital import Level
+from trader_cli.tools import queries, reasons
+from trader_cli.tools.clock import wall_now
+from trader_cli.tools.ledger import Ledger
+from trader_cli.views import dashboard
+from trader_cli.views.html import PAGE_STYLE
+from trader_cli.views.metrics import exposition
+from trader_cli.views.output import as_json
+from trader_cli.views.svg import STYLE
+from trader_cli.views.why import why_lines
+from trader_cli.web.guard import error_body
+from trader_cli.web.ledgers import COST_DAYS, Looking
+from trader_cli.web.openapi import answers, described
+from trader_cli.web.proof import Prover
+
+MOST_ROWS = 500
+LINES = 100
+"""How wide the screen of a trace is, in characters."""
+SHOWN = 20
+"""So many cycles stand on the first page."""
+
+Limit = Annotated[int, Query(ge=1, le=MOST_ROWS, description="How many rows.")]
+Before = Annotated[
+    int | None,
+    Query(ge=1, le=2**63 - 1, description="Only rows with an id below this one: the page after one that ends with it."),
+]
+_DESCRIPTION = "A ledger, read-only: documents as `trader ... --json` prints them. Pages follow each other by `Link`."
+
+
+def make_app(loaded: Loaded, prover: Prover, docs: bool = False) -> FastAPI:
+    """The paths over the ledger of some settings; `docs`: with its OpenAPI document at /openapi.json."""
+    looking = Looking(loaded.settings)
+    app = FastAPI(
+        title="trader",
+        version=__version__,
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json" if docs else None,
+    )
+    _api(app, looking)
+    _pages(app, looking, prover)
+    _for_machines(app, looking, loaded)
+    _errors(app)
+    made = app.openapi
+    app.openapi = lambda: described(made())  # type: ignore[method-assign]  # the documented way
+    return app
+
+
+# --- the API ---------------------------------------------------------------------------------
+
+
+def _api(app: FastAPI, looking: Looking) -> None:
+    @app.get("/api/status", responses=answers("trader.status/1", 404), summary="Where we stand.")
+    def status(request: Request) -> Response:
+        with looking.ledger() as ledger:
+            return _document(request, looks.status(looking.settings, ledger, wall_now()))
+
+    @app.get("/api/limits", responses=answers("trader.limits/1", 404), summary="The limits, and how near each is.")
+    def limits(request: Request) -> Response:
+        with looking.ledger() as ledger:
+            return _document(request, looking.room(ledger))
+
+    for what, about in (
+        ("cycles", "Cycles, newest first; `before` is the id of a plan."),
+        ("trades", "Trades, newest first."),
+        ("orders", "Orders with their newest state, newest first."),
+        ("portfolio", "The book after each cycle, newest first."),
+    ):
+        _paged(app, looking, what, about)
+
+    @app.get("/api/decisions", responses=answers("trader.decisions/1", 404, 422), summary="Decisions, newest first.")
+    def decisions(
+        request: Request,
+        limit: Limit = 50,
+        before: Before = None,
+        agent: Annotated[Literal["PLANNER", "TRADER", "JUDGE"] | None, Query(description="Whose.")] = None,
+    ) -> Response:
+        with looking.ledger() as ledger:
+            rows = queries.page(ledger, "decisions", limit, before, None if agent is None else Agent(agent))
+            return _page(request, "decisions", rows, limit)
+
+    @app.get("/api/equity", responses=answers("trader.equity/1", 404), summary="Equity and holding, for a chart.")
+    def equity(request: Request) -> Response:
+        with looking.ledger() as ledger:
+            points = [{"ts_utc": iso(one.at), "equity": one.equity, "hold": one.hold} for one in looking.marks(ledger)]
+            return _document(request, {"schema": "trader.equity/1", "points": points})
+
+    @app.get("/api/memory", responses=answers("trader.memory/1", 404), summary="What is believed of each policy.")
+    def memory(request: Request) -> Response:
+        with looking.ledger() as ledger:
+            return _document(request, looking.memory(ledger))
+
+    @app.get("/api/costs", responses=answers("trader.costs/1", 404, 422), summary="What models cost, day by day (UTC).")
+    def costs(
+        request: Request, days: Annotated[int, Query(ge=1, le=COST_DAYS, description="How many days.")] = 7
+    ) -> Response:
+        with looking.ledger() as ledger:
+            rows = looking.costs(ledger, day_start(wall_now()) + DAY_MS, days)
+            return _document(request, {"schema": "trader.costs/1", "costs": rows})
+
+    @app.get("/api/traces/{trace_id}", responses=answers("trader.trace/1", 404, 422), summary="All rows of a cycle.")
+    def trace(
+        request: Request,
+        trace_id: Annotated[str, Path(description="A trace's id, the first 4 or more of its characters, or `last`.")],
+        prompts: Annotated[bool, Query(description="With prompts and raw replies.")] = False,
+    ) -> Response:
+        with looking.ledger() as ledger:
+            return _document(request, looks.trace(ledger, queries.full_trace_id(ledger, trace_id), prompts))
+
+
+def _paged(app: FastAPI, looking: Looking, what: str, about: str) -> None:
+    @app.get(f"/api/{what}", responses=answers(f"trader.{what}/1", 404, 422), summary=about, name=what)
+    def listed(request: Request, limit: Limit = 50, before: Before = None) -> Response:
+        with looking.ledger() as ledger:
+            return _page(request, what, queries.page(ledger, what, limit, before), limit)
+
+
+def _page(request: Request, what: str, rows: list[queries.Row], limit: int) -> Response:
+    """A page of rows, and where the next one is, if there may be one."""
+    more = {}
+    if len(rows) == limit:
+        last = rows[-1]["plan_id" if what == "cycles" else "id"]
+        following = request.url.include_query_params(before=last, limit=limit)
+        more["Link"] = f'<{following.path}?{following.query}>; rel="next"'
+    return _document(request, {"schema": f"trader.{what}/1", what: rows}, more)
+
+
+def _document(request: Request, document: Mapping[str, Any], more: Mapping[str, str] | None = None) -> Response:
+    return _tagged(request, as_json(document), "application/json", more)
+
+
+def _tagged(request: Request, text: str, kind: str, more: Mapping[str, str] | None = None) -> Response:
+    """A text with its ETag; 304 without it for whoever has it already (RFC 9110, section 13.1.2)."""
+    body = text.encode()
+    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    headers = {"ETag": tag, **(more or {})}
+    known = request.headers.get("if-none-match", "")
+    if known.strip() == "*" or tag in (one.strip().removeprefix("W/") for one in known.split(",")):
+        return Response(status_code=304, headers=headers)
+    return Response(body, media_type=kind, headers=headers)
+
+
+# --- the pages -------------------------------------------------------------------------------
+
+
+def _pages(app: FastAPI, looking: Looking, prover: Prover) -> None:
+    @app.get("/", include_in_schema=False)
+    def first(request: Request) -> Response:
+        try:
+            with looking.ledger() as ledger:
+                page = dashboard.first_page(_seen(looking, ledger, prover))
+        except NotFoundError as error:
+            page = dashboard.empty_page(error.message, error.hint or "")
+        return _tagged(request, page, "text/html")
+
+    @app.get("/cycles", include_in_schema=False)
+    def cycles(request: Request, before: Before = None) -> Response:
+        with looking.ledger() as ledger:
+            rows = queries.page(ledger, "cycles", 100, before)
+            mode, symbol = (ledger.identity().get(name, "") for name in ("mode", "symbol"))
+        return _tagged(request, dashboard.cycles_page(rows, mode, symbol, 100), "text/html")
+
+    @app.get("/traces/{trace_id}", include_in_schema=False)
+    def trace(request: Request, trace_id: str) -> Response:
+        with looking.ledger() as ledger:
+            whole = looks.trace(ledger, queries.full_trace_id(ledger, trace_id), prompts=True)
+            reason = looks.why(ledger, reasons.subject(ledger, whole["trace_id"]))
+            lines = why_lines(reason, LINES)
+        return _tagged(request, dashboard.trace_page(whole, lines), "text/html")
+
+    for name, kind, text in (
+        ("style.css", "text/css", PAGE_STYLE + STYLE + dashboard.STYLE),
+        ("live.js", "text/javascript", resources.files("trader_cli.web").joinpath("live.js").read_text("utf-8")),
+    ):
+        _static(app, name, kind, text)
+
+
+def _static(app: FastAPI, name: str, kind: str, text: str) -> None:
+    @app.get(f"/static/{name}", include_in_schema=False, name=name)
+    def static(request: Request) -> Response:
+        return _tagged(request, text, kind)
+
+
+def _seen(looking: Looking, ledger: Ledger, prover: Prover) -> dashboard.Seen:
+    """All that the first page shows."""
+    now = wall_now()
+    return dashboard.Seen(
+        now=now,
+        status=looks.status(looking.settings, ledger, now),
+        marks=looking.marks(ledger),
+        deals=looks.deals(ledger),
+        cycles=queries.page(ledger, "cycles", SHOWN),
+        policies=looking.memory(ledger)["policies"],
+        costs=looking.costs(ledger, day_start(now) + DAY_MS, 7),
+        limits=looking.room(ledger)["limits"],
+        failures=list(queries.failures(ledger, 10)),
+        proved=prover.newest,
+    )
+
+
+# --- for machines ----------------------------------------------------------------------------
+
+
+def _for_machines(app: FastAPI, looking: Looking, loaded: Loaded) -> None:
+    @app.get("/metrics", include_in_schema=False)
+    def metrics() -> Response:
+        with looking.ledger() as ledger:
+            return Response(exposition(looks.metrics(looking.settings, ledger)), media_type="text/plain; version=0.0.4")
+
+    @app.get("/healthz", include_in_schema=False)
+    def healthz() -> Response:
+        patient = checkups.Patient(loaded, None, exposed=False, now=wall_now())
+        found = list(checkups.examine(checkups.SEEN, patient))
+        well = all(one.level is not Level.FAIL for one in found)
+        return JSONResponse({"status": "ok" if well else "fail"}, 200 if well else 503)
+
+
+def _errors(app: FastAPI) -> None:
+    def said(status: int, words: str, hint: str | None = None) -> Response:
+        return JSONResponse({"schema": "trader.error/1", "error": error_body(status, redact(words), hint)}, status)
+
+    @app.exception_handler(TraderError)
+    async def known(request: Request, error: TraderError) -> Response:
+        del request
+        status = 404 if isinstance(error, NotFoundError) else 422 if isinstance(error, UsageError) else 503
+        headers = {"Retry-After": "1"} if isinstance(error, BusyError) else {}
+        answer = said(status, error.message, error.hint)
+        answer.headers.update(headers)
+        return answer
+
+    @app.exception_handler(RequestValidationError)
+    async def unfit(request: Request, error: RequestValidationError) -> Response:
+        del request
+        first = error.errors()[0]
+        return said(422, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}"[:300])
+
+    @app.exception_handler(HTTPException)
+    async def missing(request: Request, error: HTTPException) -> Response:
+        del request
+        return said(error.status_code, "there is no such page", "See: /")
