@@ -113,6 +113,7 @@ def test_the_commands_are_the_promised_ones() -> None:
             "loop",
             "backtest",
             "report",
+            "serve",
             "replay",
             "plan",
             "propose",

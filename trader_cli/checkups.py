@@ -304,6 +304,8 @@ def backups(patient: Patient) -> Iterator[Finding]:
     if not made:
         missing = f"none in {patient.path.parent / FOLDER}"
         yield _skip(missing) if patient.settings.mode == "paper" else _warn(missing, fix)
+    elif made[-1][0] > patient.now + BACK_MS:
+        yield _warn(f"{made[-1][1].name} is of a time to come", "Look at the clock, and at that file.")
     elif patient.now - made[-1][0] > BACKUP_MS:
         yield _warn(f"the newest of {len(made)} is {_ago(patient.now - made[-1][0])} old", fix)
     else:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -70,13 +73,59 @@ def test_of_a_folder_the_newest_backups_of_this_ledger_are_kept_and_nothing_else
     folder = ledger.parent / "kept"
     folder.mkdir()
     old, older = "agent-20210101T000000.000Z.db", "agent-20200101T000000.999Z.db"
-    others = ["agent.db", "agent-20200101.db", "other-20200101T000000.000Z.db", f"{older}-wal", "notes"]
-    for name in (*others, old, older):
+    others = ["agent.db", "agent-20200101.db", "other-20200101T000000.000Z.db", "notes"]
+    others += ["agent-20190101T000000.000Z.db", "agent-20990101T000000.000Z.db"]  # no ledgers
+    for name in others:
         (folder / name).write_text("old", encoding="utf-8")
+    for name in (old, older):
+        shutil.copy(ledger, folder / name)
+    stranger = folder / "agent-20180101T000000.000Z.db"  # another ledger's of the same name
+    grow(stranger, 1)
+    others += [stranger.name, ".agent.pruning.lock", *(f"{stranger.name}{end}" for end in ("-shm", "-wal", ".lock"))]
     made = [back_up(ledger, folder, keep=2) for _ in range(3)]
     assert [[gone.name for gone in one.removed] for one in made] == [[older], [old], [made[0].path.name]]
-    assert [path for _, path in backups_of(ledger, folder)] == [made[1].path, made[2].path]
-    assert sorted(one.name for one in folder.iterdir()) == sorted([*others, made[1].path.name, made[2].path.name])
+    left = {one.name for one in folder.iterdir()}
+    assert {made[1].path.name, made[2].path.name} <= left <= {*others, made[1].path.name, made[2].path.name}
+    assert set(others) - left <= {f"{stranger.name}-shm", f"{stranger.name}-wal"}
+
+
+def test_the_backup_just_made_is_never_pruned(ledger: Path) -> None:
+    folder = ledger.parent / "backups"
+    first = back_up(ledger)
+    ahead = first.path.rename(folder / "agent-20990101T000000.000Z.db")  # of a time when the clock was wrong
+    made = back_up(ledger, keep=1)
+    assert (made.path.exists(), made.removed, ahead.exists()) == (True, (ahead,), False)
+
+
+def test_backups_made_at_once_all_succeed_and_at_most_so_many_more_stay(
+    ledger: Path, clean_env: dict[str, str]
+) -> None:
+    words = [sys.executable, "-m", "trader_cli.main", "ledger", "backup", "--keep", "1", "-q", "--db", str(ledger)]
+    running = [subprocess.Popen(words, env=clean_env) for _ in range(5)]
+    assert [one.wait(60) for one in running] == [0] * 5
+    assert 1 <= len(backups_of(ledger, ledger.parent / "backups")) <= 5
+    assert back_up(ledger, keep=1).path.exists()
+    assert len(backups_of(ledger, ledger.parent / "backups")) == 1
+
+
+def test_an_old_row_that_was_changed_keeps_a_copy_from_counting_and_the_good_ones_stay(ledger: Path, say: Say) -> None:
+    made = back_up(ledger)
+    with tampering(ledger) as db:
+        db.execute("UPDATE portfolio SET equity_usdt = '7' WHERE id = 2")
+    said = say("ledger", "backup", "--keep", "1", "--db", str(ledger))
+    assert said.code == 6
+    assert "is not sound: portfolio 2 was changed" in said.stderr
+    assert made.path.exists()
+
+
+def test_a_disk_without_links_takes_backups_too(ledger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*args: object, **more: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    made = back_up(ledger)
+    assert failures(made.path) == {}
+    assert [one.name for one in made.path.parent.iterdir()] == [made.path.name]
 
 
 def test_a_name_that_is_taken_is_not_overwritten(ledger: Path, say: Say, tmp_path: Path) -> None:
@@ -241,7 +290,102 @@ def test_a_restore_that_fails_leaves_the_ledger_as_it_was(ledger: Path, monkeypa
     assert not unfinished(ledger).exists()
 
 
+def killed_loop(ledger: Path, clean_env: dict[str, str]) -> None:
+    """A loop that left its newest rows in the log."""
+    with plain(ledger) as reader:  # its log stays as long as somebody reads
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM events").fetchone()
+        grow(ledger, 3)
+        assert ledger.with_name(f"{ledger.name}-wal").stat().st_size > 0
+        kept = {end: ledger.with_name(ledger.name + end).read_bytes() for end in ("", "-wal")}
+    for end, octets in kept.items():
+        ledger.with_name(ledger.name + end).write_bytes(octets)
+
+
+def test_a_log_without_its_ledger_never_meets_a_restored_one(ledger: Path, say: Say, clean_env: dict[str, str]) -> None:
+    made = back_up(ledger)
+    killed_loop(ledger, clean_env)
+    log = ledger.with_name(f"{ledger.name}-wal").read_bytes()
+    ledger.rename(ledger.with_name("agent.db.bad"))
+    said = say("ledger", "restore", str(made.path), "--json", "--db", str(ledger))
+    assert said.code == 0
+    assert failures(ledger) == {}
+    with reading(ledger) as now:
+        assert now.next_link - 1 == made.links + 1
+    kept = Path(json.loads(said.stdout)["kept"])
+    assert kept.with_name(f"{kept.name}-wal").read_bytes() == log
+
+
+def test_while_somebody_reads_in_the_middle_nothing_is_restored(ledger: Path, say: Say) -> None:
+    made = back_up(ledger)
+    with plain(ledger) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM events").fetchone()
+        grow(ledger, 2)
+        with reading(ledger) as was:
+            links = was.next_link
+        assert say("ledger", "restore", str(made.path), "--db", str(ledger)).code == 7
+    with reading(ledger) as now:
+        assert now.next_link == links
+    assert failures(ledger) == {}
+    assert not [one for one in ledger.parent.iterdir() if "before-restore" in one.name or "restored" in one.name]
+
+
+@pytest.mark.parametrize("place", ["restore-kept", "restore-swap"])
+def test_a_restore_that_is_killed_leaves_the_old_ledger_whole_and_can_be_done_again(
+    place: str, ledger: Path, say: Say, clean_env: dict[str, str]
+) -> None:
+    made = back_up(ledger)
+    grow(ledger, 3)
+    with reading(ledger) as was:
+        head = was.head
+    words = [sys.executable, "-m", "trader_cli.main", "ledger", "restore", str(made.path), "--db", str(ledger)]
+    done = subprocess.run(words, env={**clean_env, "TRADER_FAILPOINT": place}, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+    with reading(ledger) as now:
+        assert now.head == head
+    assert failures(ledger) == {}
+    (kept,) = (one for one in ledger.parent.iterdir() if "before-restore" in one.name)
+    assert kept.stat().st_ino != ledger.stat().st_ino
+    grow(ledger, 1)
+    assert failures(ledger) == {}
+    assert say("ledger", "restore", str(made.path), "-q", "--db", str(ledger)).code == 0
+    assert failures(ledger) == {}
+
+
+def test_what_a_restore_leaves_out_is_counted_from_where_the_histories_part(ledger: Path, say: Say) -> None:
+    old = back_up(ledger)
+    grow(ledger, 5)
+    newer = back_up(ledger)
+    assert say("ledger", "restore", str(old.path), "-q", "--db", str(ledger)).code == 0
+    grow(ledger, 1)
+    with reading(ledger) as now:
+        since = now.next_link - 1 - old.links
+    said = say("ledger", "restore", str(newer.path), "--dry-run", "--json", "--db", str(ledger))
+    assert json.loads(said.stdout)["lost_links"] == since > 0
+
+
 # ---------------------------------------------------------------- anchor
+
+
+def test_a_file_that_proves_nothing_or_is_something_else_is_refused(ledger: Path, say: Say, tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").write_text("\n", encoding="utf-8")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("empty.jsonl", "pipe"):
+        assert say("ledger", "verify", "--anchors", name, "--db", str(ledger)).code == 2
+    before = sha256(ledger)
+    for name in (str(ledger), "pipe", "empty.jsonl"):
+        assert say("ledger", "anchor", "-o", name, "--db", str(ledger)).code == 2, name
+    assert sha256(ledger) == before
+
+
+def test_an_anchor_after_a_torn_line_stands_on_its_own(ledger: Path, say: Say, tmp_path: Path) -> None:
+    assert say("ledger", "anchor", "-o", "a.jsonl", "-q", "--db", str(ledger)).code == 0
+    torn = (tmp_path / "a.jsonl").read_text(encoding="ascii")
+    (tmp_path / "a.jsonl").write_text(torn.rstrip("\n"), encoding="ascii")
+    assert say("ledger", "anchor", "-o", "a.jsonl", "-q", "--db", str(ledger)).code == 0
+    assert say("ledger", "verify", "--anchors", "a.jsonl", "-q", "--db", str(ledger)).code == 0
+    assert len((tmp_path / "a.jsonl").read_text(encoding="ascii").splitlines()) == 2
 
 
 def test_an_anchor_proves_that_nothing_before_it_was_changed_or_left_out(

@@ -75,7 +75,7 @@ def test_check_looks_whether_logs_have_a_place(
     monkeypatch.setenv("LOG_FILE", "x.log")
     assert run(["config", "check"]) == 0
     assert capsys.readouterr().out.startswith(f"ok    {len(NAMES)} settings, ")
-    monkeypatch.setenv("LOG_FILE", str(env_file))
+    monkeypatch.setenv("LOG_FILE", "data/agent.db-wal")
     assert run(["config", "check"]) == 3
     assert "LOG_FILE must be a file of its own" in capsys.readouterr().err
 

@@ -34,7 +34,7 @@ def metrics(g: Globals, out: Out = None) -> None:
         found = looks.metrics(settings, ledger)
     text = exposition(found)
     if out is not None:
-        save(out, [text], "--out", force=True)
+        save(out, [text], "--out", force=True, mode=0o644)  # node_exporter is another user
         g.out.say(f"{out}: {len(found)} metrics")
         return
     g.out.record(metrics_document(found), text.splitlines())

@@ -5,6 +5,8 @@ A backup is a ledger like any other: `trader report FILE` and every other reader
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -13,13 +15,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from trader_cli.core.errors import LedgerError, TraderError, UsageError
+from trader_cli.core.errors import BusyError, LedgerError, TraderError, UsageError
 from trader_cli.core.moments import Moment
 from trader_cli.tools import migrations
 from trader_cli.tools.clock import wall_now
 from trader_cli.tools.copies import UnsoundError, write_copy
 from trader_cli.tools.ledger import Ledger
-from trader_cli.tools.store import TAIL_LINKS, errors, make_folder
+from trader_cli.tools.lock import FileLock
+from trader_cli.tools.store import errors, make_folder
 
 FOLDER = "backups"
 """Where backups go, beside the ledger, unless said otherwise."""
@@ -53,6 +56,8 @@ def back_up(ledger: Path, place: Path | None = None, keep: int | None = None) ->
     """
     place = ledger.parent / FOLDER if place is None else place
     alone = place.suffix == ".db" and not place.is_dir()
+    if not alone and os.path.lexists(place) and not place.is_dir():
+        raise UsageError(f'"{place}" is no folder', "Name a folder, or a file that ends in .db.")
     if alone and keep is not None:
         raise UsageError("--keep prunes a folder of backups, and DEST names a file", "Name a folder, or leave --keep.")
     with closing(Ledger.open_reader(ledger, wall_now)) as reader:
@@ -60,7 +65,8 @@ def back_up(ledger: Path, place: Path | None = None, keep: int | None = None) ->
         path, size = _write(reader, [place] if alone else _names(ledger, place))
     with closing(Ledger.open_reader(path, wall_now)) as copy:
         links, head = copy.next_link - 1, copy.head
-    return Backup(path, size, links, head, tuple(_prune(ledger, place, keep)) if keep is not None else ())
+    gone = () if keep is None else tuple(_prune(ledger, place, path, keep))
+    return Backup(path, size, links, head, gone)
 
 
 def _write(reader: Ledger, names: Iterator[Path] | list[Path]) -> tuple[Path, int]:
@@ -71,9 +77,9 @@ def _write(reader: Ledger, names: Iterator[Path] | list[Path]) -> tuple[Path, in
         except FileExistsError:
             continue
         except (OSError, sqlite3.OperationalError) as error:
-            raise LedgerError(
-                f'the backup "{path}" cannot be written: {error}', "Free some space, then again."
-            ) from error
+            full = isinstance(error, sqlite3.Error) or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            mend = "Free some space, then again." if full else "Name another place for it."
+            raise LedgerError(f'the backup "{path}" cannot be written: {error}', mend) from error
         except UnsoundError as error:
             raise LedgerError(f'the backup "{path}" is not sound: {error}', "Look: trader ledger verify") from error
     raise UsageError(f'"{path}" is there already', "A backup is never overwritten: name another.")
@@ -98,17 +104,34 @@ def backups_of(ledger: Path, folder: Path) -> list[tuple[Moment, Path]]:
     return sorted(found, key=lambda one: (one[0], one[1].name))
 
 
-def _prune(ledger: Path, folder: Path, keep: int) -> Iterator[Path]:
-    for _, old in backups_of(ledger, folder)[:-keep]:
-        try:
-            old.unlink()
-        except OSError as error:
-            raise LedgerError(f'cannot remove "{old}": {error.strerror}', "The new backup is made.") from error
-        yield old
+def _prune(ledger: Path, folder: Path, path: Path, keep: int) -> Iterator[Path]:
+    """Remove all but so many of this very ledger's backups, never the one just made. What is no ledger is left alone.
+
+    One process at a time; who comes meanwhile leaves it to the next.
+    """
+    with suppress(BusyError), FileLock(folder / f".{ledger.stem}.pruning.lock", 0.0, f'the folder "{folder}"'):
+        whose = _ledger_id(path)
+        older = [one for _, one in backups_of(ledger, folder) if one != path and _ledger_id(one) == whose]
+        for old in older[: len(older) - (keep - 1)]:
+            try:
+                for end in ("", "-wal", "-shm"):  # what whoever looked into it left beside it goes with it
+                    old.with_name(old.name + end).unlink(missing_ok=True)
+            except OSError as error:
+                raise LedgerError(f'cannot remove "{old}": {error.strerror}', "The new backup is made.") from error
+            yield old
+
+
+def _ledger_id(path: Path) -> str | None:
+    """Whose backup a file is; None for what is no ledger."""
+    try:
+        with closing(Ledger.open_reader(path, wall_now)) as copy:
+            return copy.ledger_id
+    except TraderError:
+        return None
 
 
 def unsound(path: Path) -> str | None:
-    """What is wrong with a copy of a ledger: pages, foreign keys, schema, the newest links; None where nothing is."""
+    """What is wrong with a copy of a ledger: pages, foreign keys, schema, every link; None where nothing is."""
     try:
         with closing(Ledger.open_reader(path, wall_now)) as copy, errors(path):
             if (pages := copy.db.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
@@ -117,6 +140,6 @@ def unsound(path: Path) -> str | None:
                 return "a row refers to one that is not there"
             if (strange := next(migrations.strange(copy.db), None)) is not None:
                 return f"its schema was tampered with: {strange}"
-            return next(copy.broken_links(since=copy.next_link - 1 - TAIL_LINKS), None)
+            return next(copy.broken_links(), None)
     except TraderError as error:
         return error.message

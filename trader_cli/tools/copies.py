@@ -5,7 +5,9 @@ A copy is whole or not there: written under another name, checked, synced, and o
 
 from __future__ import annotations
 
+import errno
 import os
+import secrets
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +21,13 @@ class UnsoundError(Exception):
 
 
 def unfinished(path: Path) -> Path:
-    """The name that a copy has while it is made."""
-    return path.with_name(f"{path.name}.{os.getpid()}.part")
+    """A name that a copy has while it is made: of this process, and of no other that had its number."""
+    return path.with_name(f"{path.name}.{mine()}.part")
+
+
+def mine() -> str:
+    """This process, in the name of a file that is not finished."""
+    return f"{os.getpid()}-{secrets.token_hex(4)}"
 
 
 def write_copy(db: sqlite3.Connection, path: Path, judge: Judge) -> int:
@@ -37,12 +44,23 @@ def write_copy(db: sqlite3.Connection, path: Path, judge: Judge) -> int:
             raise UnsoundError(wrong)
         os.fsync(descriptor)
         size = os.fstat(descriptor).st_size
-        os.link(part, path)  # fails if somebody made it meanwhile
+        _name(part, path)
         sync_folder(path.parent)
         return size
     finally:
         os.close(descriptor)
         part.unlink(missing_ok=True)
+
+
+def _name(part: Path, path: Path) -> None:
+    """Give a file its name. Raises FileExistsError if somebody made one of that name meanwhile."""
+    try:
+        os.link(part, path)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+            raise
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))  # no links on this disk
+        part.replace(path)
 
 
 def sync_folder(folder: Path) -> None:

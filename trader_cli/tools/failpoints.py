@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 
-NAMES = ("commit-before", "commit-after", "submit-before", "submit-after")
+NAMES = ("commit-before", "commit-after", "submit-before", "submit-after", "restore-kept", "restore-swap")
 """Around every commit to the ledger (`:n` counts them), and around the one submission of an order."""
 
 _reached: dict[str, int] = {}

@@ -38,15 +38,15 @@ def fill(folder: Path, files: Mapping[str, str], option: str, force: bool = Fals
     return written
 
 
-def save(path: Path, pieces: Iterable[str], option: str, force: bool = False) -> int:
-    """Write one file, for its owner only, whole or not at all; returns its size in bytes.
+def save(path: Path, pieces: Iterable[str], option: str, force: bool = False, mode: int = 0o600) -> int:
+    """Write one file, for its owner only unless its `mode` says else, whole or not at all; returns its size in bytes.
 
     Raises UsageError for a path that cannot be used or, without `force`, is there; LedgerError when the disk is full.
     What `pieces` raises leaves nothing behind.
     """
     may_save(path, option, force)
     try:
-        return _write(path, pieces, replace=force)
+        return _write(path, pieces, force, mode)
     except FileExistsError as error:
         raise _taken(path) from error
     except (OSError, ValueError) as error:
@@ -90,13 +90,14 @@ def _is_database(path: Path) -> bool:
         return file.read(16) == b"SQLite format 3\0"
 
 
-def _write(path: Path, pieces: Iterable[str], replace: bool = True) -> int:
+def _write(path: Path, pieces: Iterable[str], replace: bool = True, mode: int = 0o600) -> int:
     fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         with os.fdopen(os.open(fresh, flags, 0o600), "wb") as file:
             size = sum(file.write(redact(piece).encode("utf-8", "backslashreplace")) for piece in pieces)
             file.flush()
+            os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         if replace:
             fresh.replace(path)

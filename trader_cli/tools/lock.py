@@ -19,6 +19,24 @@ from trader_cli.core.errors import BusyError, LedgerError
 _POLL_SECS = 0.02
 
 
+def is_held(path: Path) -> bool:
+    """Whether anybody holds a lock now, also in another container. Makes no file."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    else:
+        return False
+    finally:
+        os.close(fd)
+
+
 class FileLock:
     """`with FileLock(path, wait_secs, what): …`; BusyError when it is not free in time, or on `give_up()`."""
 

@@ -21,6 +21,7 @@ from trader_cli.schemas.situation import TradingState
 from trader_cli.tools.backups import FOLDER, backups_of
 from trader_cli.tools.exports import Span
 from trader_cli.tools.ledger import Ledger
+from trader_cli.tools.lock import is_held
 from trader_cli.tools.rows import readable
 from trader_cli.tools.shares import ended_trips, policy_shares
 from trader_cli.tools.store import loop_lock_path
@@ -173,7 +174,7 @@ def _loop(ledger: Ledger) -> Iterator[Metric]:
     """The process that holds the loop's lock, as Linux tells of it."""
     pid = None if ledger.path is None else _holder(loop_lock_path(ledger.path))
     yield from _gauge("trader_loop_up", "Whether a loop runs on this ledger.", int(pid is not None))
-    if pid is None:
+    if not pid:
         return
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
@@ -187,7 +188,9 @@ def _loop(ledger: Ledger) -> Iterator[Metric]:
 
 
 def _holder(lock: Path) -> int | None:
-    """Who holds a lock's file now, if anybody: the kernel knows."""
+    """Who holds a lock's file now, if anybody: the kernel knows. 0 where that is a process of another container."""
+    if not is_held(lock):
+        return None
     try:
         inode = lock.stat().st_ino
         for line in Path("/proc/locks").read_text(encoding="utf-8").splitlines():
@@ -195,8 +198,8 @@ def _holder(lock: Path) -> int | None:
             if "FLOCK" in fields and fields[5].rpartition(":")[2] == str(inode):
                 return int(fields[4])
     except (OSError, ValueError, IndexError):
-        return None
-    return None
+        return 0
+    return 0
 
 
 # --- trading performance ---------------------------------------------------------------------

@@ -430,7 +430,7 @@ def errors(path: Path | None) -> Iterator[None]:
         if "disk I/O error" in words:
             mend = "Look whether the disk is full, has a limit or fails, then try again."
             raise LedgerError(f"{where} could not be read or written: {words}", mend) from error
-        save = f"Put a backup in its place. What can be read of it: sqlite3 {where} .recover > saved.sql"
+        save = f"trader ledger restore BACKUP. What can be read of it: sqlite3 {where} .recover > saved.sql"
         raise LedgerError(f"{where} is damaged: {words}", save) from error
 
 

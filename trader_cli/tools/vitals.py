@@ -7,6 +7,7 @@ import platform
 import re
 import shutil
 import sqlite3
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
@@ -27,8 +28,17 @@ NETWORK = ("nfs", "cifs", "smb", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs")
 LEFT_SECS = 3_600
 """How long an unfinished file has not been written before it is taken for left over."""
 
-_LEFT = re.compile(r"\.?(.+)\.([0-9]{1,10})\.(part|restored|new)(-wal|-shm|\.lock)?")
-"""Unfinished files carry the process that makes them in their name."""
+ABANDONED_SECS = 86_400
+"""No copy takes a day: a process of that number that lives is another one."""
+
+_BY = r"([0-9]{1,10})(?:-[0-9a-f]{8})?"
+_LEFT = (
+    rf"NAME\.{_BY}\.part",
+    rf"\.NAME\.{_BY}\.restored(?:\.[0-9a-f-]{{1,19}}\.part|-wal|-shm|-journal|\.lock)?",
+    rf"NAME\.before-schema-[0-9]+(?:-[0-9]+)?\.bak\.{_BY}\.part",
+    rf"STEM-[0-9]{{8}}T[0-9]{{6}}\.[0-9]{{3}}Z\.db\.{_BY}\.part",
+)
+"""Unfinished files of a ledger: they carry the process that makes them in their name."""
 
 
 def versions() -> str:
@@ -104,20 +114,23 @@ def leftovers(ledger: Path) -> Iterator[Path]:
 
     Their process is gone, and they are old: a process in another container, whose number says nothing here, is not.
     """
+    name, stem = re.escape(ledger.name), re.escape(ledger.stem)
+    forms = [re.compile(form.replace("NAME", name).replace("STEM", stem)) for form in _LEFT]
     for folder in (ledger.parent, ledger.parent / "backups"):
         with suppress(OSError):
             for path in sorted(folder.iterdir()):
-                fits = _LEFT.fullmatch(path.name)
-                ours = fits is not None and fits[1].startswith(ledger.stem) and not _is_alive(int(fits[2]))
-                if ours and _is_old(path):
+                fits = next((found for form in forms if (found := form.fullmatch(path.name))), None)
+                if fits is not None and _is_left(path, int(fits[1])):
                     yield path
 
 
-def _is_old(path: Path) -> bool:
+def _is_left(path: Path, pid: int) -> bool:
     try:
-        return time.time() - path.lstat().st_mtime > LEFT_SECS
+        found = path.lstat()
     except OSError:  # it is gone by now
         return False
+    age = time.time() - found.st_mtime
+    return stat.S_ISREG(found.st_mode) and age > (ABANDONED_SECS if _is_alive(pid) else LEFT_SECS)
 
 
 def _is_alive(pid: int) -> bool:
