@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+from trader_cli.commands.desks import signals
 from trader_cli.commands.options import Globals, command
 from trader_cli.core.errors import ConfigError, UsageError
 from trader_cli.core.moments import span_ms
 from trader_cli.core.redaction import keep_secret
 from trader_cli.tools.files import read_text
-from trader_cli.wiring import ledger_path
+from trader_cli.tools.sockets import listen
 
 LEAST_TOKEN = 16
 """A token of fewer characters can be guessed."""
@@ -52,7 +53,7 @@ def serve(
     Example: trader serve --port 8080
     """
     try:
-        from trader_cli.web.listening import Place, is_loopback, listen, serve_until_stopped
+        from trader_cli.web.server import Place, is_loopback, serve_until_stopped
     except ImportError as error:
         raise ConfigError(
             f"serve needs a package that is not installed: {error.name}", 'Install it: pip install "trader-cli[serve]"'
@@ -64,11 +65,11 @@ def serve(
             f"--host {host} can be reached by others, and that needs a token",
             "Make one: openssl rand -hex 24 > token; then --token-file token",
         )
-    place = Place(host, port, tuple(allow_host or ()), token)
-    every_secs = _every(verify_every) / 1000
-    with listen(place) as (listening, at):
+    place = Place(host, tuple(allow_host or ()), token)
+    every_secs, came_in = _every(verify_every) / 1000, signals(g)
+    with listen(host, port) as (listening, at):
         g.out.record({"schema": "trader.serve/1", "url": at}, [f"Read-only dashboard: {at}  (Ctrl-C stops)"])
-        serve_until_stopped(listening, place, loaded, ledger_path(loaded.settings), docs, every_secs)
+        serve_until_stopped(listening, place, loaded, came_in, docs, every_secs)
 
 
 def _every(words: str) -> int:

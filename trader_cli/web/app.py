@@ -122,7 +122,13 @@ def _api(app: FastAPI, looking: Looking) -> None:
     @app.get("/api/traces/{trace_id}", responses=answers("trader.trace/1", 404, 422), summary="All rows of a cycle.")
     def trace(
         request: Request,
-        trace_id: Annotated[str, Path(description="A trace's id, the first 4 or more of its characters, or `last`.")],
+        trace_id: Annotated[
+            str,
+            Path(
+                description="A trace's id, the first 4 or more of its characters, or `last`.",
+                pattern="^(last|[0-9a-f]{4,32})$",
+            ),
+        ],
         prompts: Annotated[bool, Query(description="With prompts and raw replies.")] = False,
     ) -> Response:
         with looking.ledger() as ledger:
