@@ -44,14 +44,14 @@ class BookStore(AccountStore):
 
     def __init__(self, db: Any, path: Path | None, wall: Callable[[], Moment]) -> None:
         self._day: tuple[tuple[Moment, _Anew | None], Decimal] | None = None
-        self._lost: tuple[int, tuple[Moment, ...]] = (0, ())
+        self.losing: tuple[int, tuple[Moment, ...]] = (0, ())
         super().__init__(db, path, wall)
 
     def forget(self) -> None:
         """Drop what is remembered: another process wrote, or a transaction failed."""
         super().forget()
         self._day = None
-        self._lost = (0, ())
+        self.losing = (0, ())
 
     def book(self, base: str, quote: str) -> Book:
         """Where we stand: the newest snapshot's book with the deposits and fills after it folded in."""
@@ -129,7 +129,7 @@ class BookStore(AccountStore):
 
     def _losses(self) -> tuple[Moment, ...]:
         """When each sale at a loss since the last one at a gain was settled, oldest first."""
-        known_id, run = self._lost
+        known_id, run = self.losing
         newest: list[Moment] = []
         sales = self.db.execute("SELECT id, link, ts_utc FROM trades WHERE side = 'SELL' ORDER BY id DESC")
         row = first = sales.fetchone()
@@ -139,14 +139,14 @@ class BookStore(AccountStore):
                 break
             newest.insert(0, parse_iso(row[2]))
             row = sales.fetchone()
-        self._lost = (first[0] if first else 0, (*run, *newest))
-        return self._lost[1]
+        self.losing = (first[0] if first else 0, (*run, *newest))
+        return self.losing[1]
 
     def _realized(self, link: int) -> Decimal:
         """The realized profit as it stood before a link: of the snapshot before it, and of the fills between."""
         after = chain.first_id(self.db, "portfolio", link)
         row = self.db.execute(
-            f"SELECT {BOOK}, link FROM portfolio WHERE ? IS NULL OR id < ? ORDER BY id DESC LIMIT 1", (after, after)
+            f"SELECT {BOOK}, link FROM portfolio WHERE id < ? ORDER BY id DESC LIMIT 1", (after or 2**63 - 1,)
         ).fetchone()
         base, quote = (self.identity().get("symbol") or "/").split("/")
         book, since = (Book(*map(dec, row[:6])), int(row[6])) if row else (Book(), 0)
@@ -186,6 +186,14 @@ class BookStore(AccountStore):
                 return None
             self._day = (midnight, anew), dec(row[0])
         return self._day[1]
+
+    def learnt_until(self) -> tuple[str, int, int]:
+        """This ledger, its newest trade and its newest lesson: what is believed rests on no more."""
+        trade, lesson = (
+            int(self.db.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0])
+            for table in ("trades", "memory")
+        )
+        return self.ledger_id, trade, lesson
 
     def has_snapshot(self, trace_id: str) -> bool:
         """Whether a trace reached its end."""

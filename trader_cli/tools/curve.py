@@ -7,7 +7,6 @@ Values are floats: they are drawn, not reckoned with.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from trader_cli.core.moments import parse_iso
 from trader_cli.schemas.performance import Mark
@@ -28,15 +27,13 @@ class _Stretch:
     high: _Point
     last: _Point
 
-    def join(self, other: _Stretch) -> None:
+    def join(self, low: _Point, high: _Point, last: _Point) -> None:
         """Take in what follows."""
-        self.low = min(self.low, other.low, key=_equity)
-        self.high = max(self.high, other.high, key=_equity)
-        self.last = other.last
-
-
-def _equity(point: _Point) -> float:
-    return point[2]
+        if low[2] < self.low[2]:
+            self.low = low
+        if high[2] > self.high[2]:
+            self.high = high
+        self.last = last
 
 
 class Curve:
@@ -71,29 +68,14 @@ class Curve:
     def _read(self, ledger: Ledger, after: int, newest: int) -> None:
         while newest // self._width >= MOST:
             self._broaden()
-        if self._first is None:
-            self._first = ledger.db.execute(f"SELECT {_POINT} FROM portfolio ORDER BY id LIMIT 1").fetchone()
-        ends: list[dict[int, _Point]] = []
-        for order in ("min", "max"):
-            # SQLite gives the other columns of the row that has the least or greatest value (lang_select.html).
-            rows = ledger.db.execute(
-                f"SELECT id / ?, {_POINT}, {order}(CAST(equity_usdt AS REAL)) FROM portfolio WHERE id > ? GROUP BY 1",
-                (self._width, after),
-            )
-            ends.append({row[0]: tuple(row[1:5]) for row in rows})
-        rows = ledger.db.execute("SELECT id / ?, max(id) FROM portfolio WHERE id > ? GROUP BY 1", (self._width, after))
-        lasts = self._points(ledger, dict(rows))
-        for place, low in ends[0].items():
-            found = _Stretch(low, ends[1][place], lasts[place])
-            if place in self._stretches:
-                self._stretches[place].join(found)
+        for point in ledger.db.execute(f"SELECT {_POINT} FROM portfolio WHERE id > ? ORDER BY id", (after,)):
+            if self._first is None:
+                self._first = point
+            stretch = self._stretches.get(point[0] // self._width)
+            if stretch is None:
+                self._stretches[point[0] // self._width] = _Stretch(point, point, point)
             else:
-                self._stretches[place] = found
-
-    @staticmethod
-    def _points(ledger: Ledger, ids: dict[int, int]) -> dict[int, Any]:
-        ask = f"SELECT {_POINT} FROM portfolio WHERE id = ?"
-        return {place: ledger.db.execute(ask, (row_id,)).fetchone() for place, row_id in ids.items()}
+                stretch.join(point, point, point)
 
     def _broaden(self) -> None:
         """Make one stretch of two, so that there is room for as many more."""
@@ -101,7 +83,8 @@ class Curve:
         joined: dict[int, _Stretch] = {}
         for place in sorted(self._stretches):
             if place // 2 in joined:
-                joined[place // 2].join(self._stretches[place])
+                one = self._stretches[place]
+                joined[place // 2].join(one.low, one.high, one.last)
             else:
                 joined[place // 2] = self._stretches[place]
         self._stretches = joined

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Mapping
 from importlib import resources
 from typing import Annotated, Any, Literal
@@ -50,6 +51,7 @@ _DESCRIPTION = "A ledger, read-only: documents as `trader ... --json` prints the
 def make_app(loaded: Loaded, prover: Prover, docs: bool = False) -> FastAPI:
     """The paths over the ledger of some settings; `docs`: with its OpenAPI document at /openapi.json."""
     looking = Looking(loaded.settings)
+    threading.Thread(target=looking.warm, name="reading", daemon=True).start()
     app = FastAPI(
         title="trader",
         version=__version__,
@@ -79,7 +81,7 @@ def _api(app: FastAPI, looking: Looking) -> None:
     @app.get("/api/limits", responses=answers("trader.limits/1", 404), summary="The limits, and how near each is.")
     def limits(request: Request) -> Response:
         with looking.ledger() as ledger:
-            return _document(request, looking.room(ledger))
+            return _document(request, looking.limits(ledger))
 
     for what, about in (
         ("cycles", "Cycles, newest first; `before` is the id of a plan."),
@@ -217,9 +219,9 @@ def _seen(looking: Looking, ledger: Ledger, prover: Prover) -> dashboard.Seen:
         marks=looking.marks(ledger),
         deals=looks.deals(ledger),
         cycles=queries.page(ledger, "cycles", SHOWN),
-        policies=looking.memory(ledger)["policies"],
+        policies=looking.memory_lately(ledger)["policies"],
         costs=looking.costs(ledger, day_start(now) + DAY_MS, 7),
-        limits=looking.room(ledger)["limits"],
+        limits=looking.limits(ledger)["limits"],
         failures=list(queries.failures(ledger, 10)),
         proved=prover.newest,
     )

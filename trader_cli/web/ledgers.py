@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import decimal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from trader_cli import looks
 from trader_cli.config import Settings
+from trader_cli.core.decimals import MONEY
 from trader_cli.core.moments import DAY_MS, Moment, day_start
 from trader_cli.schemas.performance import Mark
 from trader_cli.tools import queries
@@ -21,6 +23,8 @@ from trader_cli.wiring import open_reader
 COST_DAYS = 31
 """For so many days costs are told at once."""
 
+Read = Callable[[Ledger], Any]
+
 
 class Looking:
     """Opens the ledger of some settings, and keeps what would be read again and again: the curve, memory, past days."""
@@ -29,48 +33,99 @@ class Looking:
         self.settings = settings
         self._curve = Curve()
         self._kept: dict[str, tuple[Any, Any]] = {}
-        self._lock = threading.Lock()
+        self._lock, self._curve_lock = threading.Lock(), threading.Lock()
+        self._refreshing: set[str] = set()
 
     @contextmanager
     def ledger(self) -> Iterator[Ledger]:
         """The ledger as it stands now. Raises NotFoundError, LedgerError, BusyError."""
+        decimal.setcontext(MONEY.copy())  # a thread begins with Python's own
         with open_reader(self.settings, steady=False) as ledger:
             read_only(ledger.db)
             with ledger.steady():
+                self._carry(ledger)
                 yield ledger
+
+    def warm(self) -> None:
+        """Read what is dear, so that the first page need not wait for it."""
+        with suppress(Exception), self.ledger() as ledger:  # what breaks here breaks for who asks, and is told there
+            self.marks(ledger)
+            self.limits(ledger)
+            self.memory(ledger)
 
     def marks(self, ledger: Ledger) -> tuple[Mark, ...]:
         """The points of the equity's curve."""
-        with self._lock:
+        with self._curve_lock:
             return self._curve.marks(ledger)
 
     def memory(self, ledger: Ledger) -> dict[str, Any]:
-        """`trader.memory/1`, worked out again only after another cycle."""
-        found: dict[str, Any] = self._once("memory", (ledger.ledger_id, ledger.head), lambda: looks.memory(ledger))
+        """`trader.memory/1`, worked out again only after another trade, or something learnt."""
+        found: dict[str, Any] = self._once("memory", ledger.learnt_until(), ledger, looks.memory)
         return found
 
-    def room(self, ledger: Ledger) -> dict[str, Any]:
-        """`trader.limits/1`: the limits, and how near each is."""
-        return looks.limits(self.settings, ledger, wall_now())
+    def memory_lately(self, ledger: Ledger) -> dict[str, Any]:
+        """The same, perhaps of before the newest trade: a page does not wait while it is worked out anew."""
+        kept = self._kept.get("memory")
+        if kept is None:
+            return self.memory(ledger)
+        if kept[0] != ledger.learnt_until():
+            self._refresh("memory", self.memory)
+        found: dict[str, Any] = kept[1]
+        return found
+
+    def limits(self, ledger: Ledger) -> dict[str, Any]:
+        """`trader.limits/1`: the limits, and how near each is; of this second and this state of the ledger."""
+        now = wall_now()
+        about = ledger.ledger_id, ledger.head, now // 1000
+        found: dict[str, Any] = self._once("limits", about, ledger, lambda one: looks.limits(self.settings, one, now))
+        self._kept["losing"] = (_whose(ledger), ledger.losing)
+        return found
 
     def costs(self, ledger: Ledger, end: Moment, days: int) -> list[queries.Row]:
         """What models cost on the days before a midnight (ms UTC); days that are over are read once."""
         today = day_start(wall_now())
         found: list[queries.Row] = []
         for midnight in range(end - DAY_MS, end - (days + 1) * DAY_MS, -DAY_MS):
-            read = self._read_day(ledger, midnight)
-            found += read() if midnight >= today else self._once(f"costs {midnight}", ledger.ledger_id, read)
+            read = _day(midnight)
+            name = f"costs {midnight}"
+            found += read(ledger) if midnight >= today else self._once(name, ledger.ledger_id, ledger, read)
         return found
 
-    @staticmethod
-    def _read_day(ledger: Ledger, midnight: Moment) -> Callable[[], list[queries.Row]]:
-        return lambda: queries.costs(ledger, midnight, midnight + DAY_MS)
-
-    def _once(self, what: str, about: Any, read: Callable[[], Any]) -> Any:
-        with self._lock:
-            kept = self._kept.get(what)
+    def _once(self, what: str, about: Any, ledger: Ledger, read: Read) -> Any:
+        kept = self._kept.get(what)
         if kept is None or kept[0] != about:
-            kept = about, read()
-            with self._lock:
-                self._kept[what] = kept
+            self._kept[what] = kept = about, read(ledger)
         return kept[1]
+
+    def _refresh(self, what: str, read: Read) -> None:
+        """Read something again beside the answers, if nobody does already."""
+
+        def work() -> None:
+            try:
+                with suppress(Exception), self.ledger() as ledger:
+                    read(ledger)
+            finally:
+                with self._lock:
+                    self._refreshing.discard(what)
+
+        with self._lock:
+            if what in self._refreshing:
+                return
+            self._refreshing.add(what)
+        threading.Thread(target=work, name=f"reading {what}", daemon=True).start()
+
+    def _carry(self, ledger: Ledger) -> None:
+        """Let a fresh look know how far the losing streak was read before."""
+        kept = self._kept.get("losing")
+        if kept is not None and kept[0] == _whose(ledger):
+            ledger.losing = kept[1]
+
+
+def _whose(ledger: Ledger) -> tuple[str, int]:
+    """A ledger, and how often it was restored: what was read of it holds until then."""
+    restored = ledger.db.execute("SELECT count(*) FROM events WHERE kind = 'RESTORED'").fetchone()[0]
+    return ledger.ledger_id, int(restored)
+
+
+def _day(midnight: Moment) -> Callable[[Ledger], list[queries.Row]]:
+    return lambda ledger: queries.costs(ledger, midnight, midnight + DAY_MS)
