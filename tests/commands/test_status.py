@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.ledgers import plain, scripted_desk
+from tests.commands.test_schemas import PINNED
+from tests.ledgers import grow, plain, scripted_desk
 from tests.test_hostile import Say, refused, say
 from trader_cli.core.decimals import dec
 from trader_cli.views.status import short_line
@@ -76,3 +82,35 @@ def test_without_a_ledger_a_status_bar_stays_empty(say: Say, tmp_path: Path) -> 
     with plain(tmp_path / "empty.db"):
         pass
     assert say("status", "--short", "--db", "empty.db").code == 8
+
+
+def test_watched_in_a_pipe_it_tells_of_each_new_cycle_once_and_ends_with_a_signal(
+    clean_env: dict[str, str], tmp_path: Path
+) -> None:
+    grow(tmp_path / "data" / "agent.db", 1)
+    words = [sys.executable, "-m", "trader_cli.main", "--json", "status", "--watch"]
+    with subprocess.Popen(
+        words, env={**clean_env, **PINNED}, cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    ) as watching:
+        assert watching.stdout is not None
+        assert json.loads(watching.stdout.readline())["cycles"] == 1
+        grow(tmp_path / "data" / "agent.db", 1)
+        assert json.loads(watching.stdout.readline())["cycles"] == 2
+        watching.send_signal(signal.SIGTERM)
+        assert watching.stdout.read() == ""
+        assert watching.wait(30) == 0
+
+
+def test_watched_on_a_terminal_it_is_drawn_in_its_own_place(clean_env: dict[str, str], tmp_path: Path) -> None:
+    grow(tmp_path / "data" / "agent.db", 1)
+    ours, theirs = pty.openpty()
+    words = [sys.executable, "-m", "trader_cli.main", "status", "--watch"]
+    with subprocess.Popen(words, env=clean_env, cwd=tmp_path, stdout=theirs, stderr=theirs, stdin=theirs) as watching:
+        os.close(theirs)
+        said = b""
+        while b"F\x1b[J" not in said:  # up to where it began, and all below wiped
+            said += os.read(ours, 4096)
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(30) == 0
+    os.close(ours)
+    assert said.count(b"RUNNING") >= 1

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trader_cli.core.errors import ConfigError, LedgerError
+from trader_cli.views.cycles import waiting_line
 from trader_cli.views.output import Column, Output, OutputClosedError, clean, clean_lines, fitting, report
 
 Capture = pytest.CaptureFixture[str]
@@ -305,3 +306,8 @@ def test_a_sparse_column_without_a_value_is_the_first_to_leave_a_narrow_terminal
     assert [column.key for column in fitting(columns, empty, 72)] == ["a"]
     assert [column.key for column in fitting(columns, said, 72)] == ["b"]
     assert [column.key for column in fitting(columns, empty, 200)] == ["a", "b"]
+
+
+def test_while_a_loop_sleeps_one_line_tells_what_it_waits_for() -> None:
+    assert waiting_line(90_000_000, 125, None, 0) == "next 01:00:00 in 2m05s | 0 trades | Ctrl-C stops"
+    assert waiting_line(90_000_000, 5, None, 1) == "next 01:00:00 in 0m05s | 1 trade | Ctrl-C stops"

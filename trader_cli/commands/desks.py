@@ -57,9 +57,9 @@ def step_desk(g: Globals, dry_run: bool, creates: bool = False, shows: bool = Fa
         yield replace(desk, missing=missing)
 
 
-def signals(g: Globals) -> Signals:
-    """SIGINT, SIGTERM and SIGHUP taken over for the rest of the process."""
-    taken = Signals(g.out.interject)
+def signals(g: Globals, quietly: bool = False) -> Signals:
+    """SIGINT, SIGTERM and SIGHUP taken over for the rest of the process; `quietly` where no step is to be ended."""
+    taken = Signals() if quietly else Signals(g.out.interject)
     taken.install()
     return taken
 

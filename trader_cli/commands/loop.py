@@ -21,9 +21,11 @@ from trader_cli.core.moments import Moment, iso
 from trader_cli.phases.cycle import loop as cycles_of
 from trader_cli.phases.desk import Desk
 from trader_cli.phases.startup import shutdown
+from trader_cli.schemas.book import Snapshot
+from trader_cli.schemas.cycle import Cycle
 from trader_cli.tools.clock import wall_now
 from trader_cli.tools.supervisor import Supervisor
-from trader_cli.views.cycles import cycle_cells, cycle_document, cycle_line, header
+from trader_cli.views.cycles import cycle_cells, cycle_document, cycle_line, header, waiting_line
 from trader_cli.views.output import report
 from trader_cli.wiring import Bench, is_live, loop_lock, open_desk
 
@@ -69,8 +71,9 @@ def loop(
     Example: trader loop --cycles 12 --speed fast
     """
     settings, came_in, manager = g.settings(), signals(g), Supervisor(os.environ)
-    if manager.beat_secs is not None:
-        came_in.meanwhile(manager.beat_secs, manager.beat)
+    ticker = _Ticker(g, manager, speed == "fast")
+    if (beat_secs := ticker.beat_secs) is not None:
+        came_in.meanwhile(beat_secs, ticker.beat)
     named = model_name(model, settings)
     bench = Bench(dry_run, fast=speed == "fast", signals=came_in, model=named, max_cost=usd(max_cost))
     _refuse_what_fast_cannot(bench, settings)
@@ -90,7 +93,7 @@ def loop(
         def waiting(due: Moment) -> None:
             tell.wakes_at(due)
             _LOG.info("asleep until %s", iso(due))
-            _waiting(g, bench, due)
+            ticker.waits(due)
 
         for came in cycles_of(desk, cycles, end, waiting):
             if isinstance(came, MarketEndedError):
@@ -103,6 +106,7 @@ def loop(
                 tell.failed(came)
             else:
                 cost = add(cost, came.cost_usd)
+                ticker.took(came)
                 g.out.record(cycle_document(came, dry_run), [cycle_line(came, g.out.width or 80)], cycle_cells(came))
                 cycle_code(g, came)
                 manager.working(cycle_line(came, 80))
@@ -134,7 +138,40 @@ def _opening(g: Globals, desk: Desk, bench: Bench) -> None:
         g.out.say(header(g.out.width))
 
 
-def _waiting(g: Globals, bench: Bench, due: Moment) -> None:
-    left = (due - wall_now()) // 1000
-    if left > 0 and not bench.fast:
-        g.out.passing(f"next {iso(due)[11:19]} UTC, in {left // 60} min {left % 60} s | Ctrl-C stops")
+class _Ticker:
+    """The line below the cycles while the loop sleeps, each second on a terminal; and signs of life to a manager."""
+
+    def __init__(self, g: Globals, manager: Supervisor, fast: bool) -> None:
+        self._out = g.out
+        self._manager = manager
+        self._shown = g.out.is_watched and not fast
+        self._due: Moment | None = None
+        self._taken: Snapshot | None = None
+        self._trades = 0
+
+    @property
+    def beat_secs(self) -> float | None:
+        """How often it wants to be called while the loop waits."""
+        return 1.0 if self._shown else self._manager.beat_secs
+
+    def waits(self, due: Moment) -> None:
+        """The loop sleeps until then (on the wall)."""
+        self._due = due
+        self._draw()
+
+    def took(self, came: Cycle) -> None:
+        """What the newest cycle left."""
+        self._due = None
+        self._taken = came.snapshot or self._taken
+        order = came.execution.order
+        self._trades += order is not None and bool(order.executed_qty) and not came.execution.already
+
+    def beat(self) -> None:
+        """A moment has passed."""
+        if self._manager.beat_secs is not None:
+            self._manager.beat()
+        self._draw()
+
+    def _draw(self) -> None:
+        if self._shown and self._due is not None and (left := (self._due - wall_now()) // 1000) > 0:
+            self._out.passing(waiting_line(self._due, left, self._taken, self._trades))

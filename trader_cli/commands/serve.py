@@ -66,7 +66,7 @@ def serve(
             "Make one: openssl rand -hex 24 > token; then --token-file token",
         )
     place = Place(host, tuple(allow_host or ()), token)
-    every_secs, came_in = _every(verify_every) / 1000, signals(g)
+    every_secs, came_in = _every(verify_every) / 1000, signals(g, quietly=True)
     with listen(host, port) as (listening, at):
         g.out.record({"schema": "trader.serve/1", "url": at}, [f"Read-only dashboard: {at}  (Ctrl-C stops)"])
         serve_until_stopped(listening, place, loaded, came_in, docs, every_secs)

@@ -85,7 +85,7 @@ class Proof(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """All that the first page shows, as it stood at `now` (ms UTC on the wall)."""
+    """All that the first page shows, as it stood at `now` (ms UTC on the wall); `proves`: the ledger will be proved."""
 
     now: Moment
     status: Row
@@ -97,6 +97,7 @@ class Seen:
     limits: Sequence[Row]
     failures: Sequence[Row]
     proved: Proof | None
+    proves: bool = True
 
 
 def first_page(seen: Seen) -> str:
@@ -401,6 +402,8 @@ def _trace_link(row: Row) -> str:
 
 
 def _proof(seen: Seen) -> Markup:
+    if seen.proved is None and not seen.proves:
+        return Markup('<p class="note">Not proved by this server. Prove it: trader ledger verify</p>')
     if seen.proved is None:
         return Markup('<p class="note">The whole ledger is being proved, or will be soon.</p>')
     ago = _span((seen.now - seen.proved.at) // 1000)

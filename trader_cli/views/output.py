@@ -93,10 +93,11 @@ class Output:
         self.closed = False
         self.failed = False
         self._passing = 0
+        self._drawn_lines = 0
 
     def passing(self, text: str) -> None:
         """A line on a terminal's stderr that the next output takes the place of: what is waited for."""
-        if self.quiet or self.json or not (self.is_terminal and _isatty(sys.stderr)):
+        if not self.is_watched:
             return
         self._wipe()
         line = clean(text)[: shutil.get_terminal_size().columns - 1]
@@ -107,6 +108,19 @@ class Output:
         if self._passing:
             _to_stderr("\r" + " " * self._passing + "\r")
             self._passing = 0
+
+    def again(self, lines: Sequence[str]) -> None:
+        """Lines of a result in the place of those that were written so the last time, on a terminal."""
+        width = (self.width or 80) - 1
+        shown = [clean(line)[:width] for line in lines]
+        up = f"\x1b[{self._drawn_lines}F\x1b[J" if self._drawn_lines else ""
+        self._drawn_lines = len(shown)
+        self._write(up + "".join(f"{line}\n" for line in shown))
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether a person looks at what passes: both streams are terminals, and nobody wants silence or JSON."""
+        return not self.quiet and not self.json and self.is_terminal and _isatty(sys.stderr)
 
     @property
     def is_terminal(self) -> bool:
@@ -183,7 +197,8 @@ class Output:
     def interject(self, text: str) -> None:
         """A word on stderr from inside a signal handler: written at once, past every buffer."""
         with suppress(OSError):
-            os.write(2, clean_lines(text).encode("ascii", "backslashreplace") + b"\n")
+            start = b"\r\x1b[K" if self._passing else b""  # in the place of what passes
+            os.write(2, start + clean_lines(text).encode("ascii", "backslashreplace") + b"\n")
 
     def warn(self, text: str) -> None:
         """A warning on stderr, also with -q."""

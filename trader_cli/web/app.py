@@ -224,6 +224,7 @@ def _seen(looking: Looking, ledger: Ledger, prover: Prover) -> dashboard.Seen:
         limits=looking.limits(ledger)["limits"],
         failures=list(queries.failures(ledger, 10)),
         proved=prover.newest,
+        proves=prover.every_secs > 0,
     )
 
 

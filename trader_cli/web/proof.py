@@ -35,13 +35,13 @@ class Prover:
     def __init__(self, ledger: Path, every_secs: float) -> None:
         self.newest: Proved | None = None
         self._ledger = ledger
-        self._every_secs = every_secs
+        self.every_secs = every_secs
         self._over = threading.Event()
         self._running: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._work, name="prover", daemon=True)
 
     def __enter__(self) -> Prover:
-        if self._every_secs > 0:
+        if self.every_secs > 0:
             self._thread.start()
         return self
 
@@ -57,7 +57,7 @@ class Prover:
             found = self._prove()
             if found is not None:
                 self.newest = found
-            self._over.wait(self._every_secs)
+            self._over.wait(self.every_secs)
 
     def _prove(self) -> Proved | None:
         words = [sys.executable, "-m", "trader_cli.main", "--env-file", "none", "--json", "ledger", "verify"]
