@@ -15,7 +15,7 @@ TRADER := $(SEALED) DB_PATH=$(DEMO) $(BIN)/trader --env-file none
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check fmt bench soak lock audit clean
+.PHONY: help run test check fmt bench docs soak lock audit clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ fmt: .venv/.stamp ## format, and mend what can be mended
 
 bench: .venv/.stamp ## measure start-up, cycles, queries
 	@$(SEALED) $(BIN)/python -m tests.bench
+
+docs: .venv/.stamp ## write docs/cli.md and docs/session.svg anew
+	@$(SEALED) _TYPER_FORCE_DISABLE_TERMINAL=1 COLUMNS=80 $(BIN)/python -m tests.docs
 
 soak: .venv/.stamp ## the long tests: kills, many seeds, long loops
 	@$(SEALED) $(BIN)/python -m pytest -m soak --timeout 3600
