@@ -51,7 +51,7 @@ fmt: .venv/.stamp ## format, and mend what can be mended
 	@$(BIN)/ruff check -q --fix-only .
 	@$(BIN)/ruff format .
 
-bench: .venv/.stamp ## measure start-up, cycles, queries
+bench: .venv/.stamp ## measure, and write docs/benchmarks.md
 	@$(SEALED) $(BIN)/python -m tests.bench
 
 docs: .venv/.stamp ## write docs/cli.md and docs/session.svg anew

@@ -1,6 +1,6 @@
 """Start-up and memory of the daily commands beside a bare Typer program, cycles per second and where their time
 goes, the daily queries in small and large ledgers, the ledger's own figures, cycles with live minds, and on an
-exchange; replay, and what memory learns.
+exchange; replay, and what memory learns; the dashboard. Printed, and kept in docs/benchmarks.md.
 
 This process starts the measured ones and stays small, because Linux counts its memory as theirs
 until they have loaded their own program. Figures of one run compare; those of two days may not.
@@ -25,6 +25,7 @@ from tests.bench.exchanges import exchanges
 from tests.bench.memory import memory
 from tests.bench.minds import minds
 from tests.bench.processes import ROOT, Row, environment, median, process, spawned
+from tests.bench.serving import serving
 
 WINDOW = ROOT.parent / "shared" / "data" / "windows" / "BINANCE_BTCUSDT_5m_crash_20210519.csv"
 
@@ -135,6 +136,11 @@ say(bars / (time.perf_counter() - began))
 }
 """Programs that measure themselves. Each says one JSON value."""
 
+HEAD = """# Benchmarks
+
+Made by `make bench`, which measures and writes this page. Figures of one run compare; those of two machines, or of two
+days, may not: another's work on the same machine doubles them."""
+
 OPENING = """
 import json, sys, time
 from trader_cli.main import run
@@ -145,8 +151,8 @@ def say(value):
 
 
 def main() -> None:
-    """Measure and print."""
-    began = time.monotonic()
+    """Measure, print, and write docs/benchmarks.md."""
+    began, page = time.monotonic(), [HEAD]
     with tempfile.TemporaryDirectory(prefix="trader-bench-") as folder:
         for title, rows in (
             ("This machine", machine(folder)),
@@ -159,11 +165,15 @@ def main() -> None:
             ("Exchanges, through ccxt to a server on loopback", exchanges(folder)),
             ("Backtests with full audit, whole process", backtests(folder)),
             ("Memory and replay, and what the planner learns in a planted market", memory(folder)),
+            ("trader serve", serving(folder)),
         ):
             print(f"\n{title}")
+            page.append(f"\n## {title}\n\n| what | figure | |\n|---|---:|---|")
             for what, figure, more in rows:
-                print(f"  {what:<26} {figure:>14}  {more}".rstrip(), flush=True)
+                print(f"  {what:<30} {figure:>14}  {more}".rstrip(), flush=True)
+                page.append(f"| {what.strip()} | {figure} | {more.strip()} |")
     print(f"\nMeasured in {time.monotonic() - began:.0f} s.")
+    (ROOT / "docs" / "benchmarks.md").write_text("\n".join(page) + "\n", encoding="utf-8")
 
 
 def machine(folder: str) -> Iterator[Row]:

@@ -85,7 +85,10 @@ class Proof(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """All that the first page shows, as it stood at `now` (ms UTC on the wall); `proves`: the ledger will be proved."""
+    """All that the first page shows, as it stood at `now` (ms UTC on the wall); `proves`: the ledger will be proved.
+
+    Not `ready`, the chart, the limits and what is believed are still being read, and follow.
+    """
 
     now: Moment
     status: Row
@@ -98,6 +101,7 @@ class Seen:
     failures: Sequence[Row]
     proved: Proof | None
     proves: bool = True
+    ready: bool = True
 
 
 def first_page(seen: Seen) -> str:
@@ -109,6 +113,9 @@ def first_page(seen: Seen) -> str:
     parts: list[str] = [_head(str(status["mode"] or ""), symbol), _standing(seen, state, kind), _money(seen)]
     if seen.marks:
         parts.append(_chart(symbol, seen.marks, seen.deals))
+    elif not seen.ready:
+        words = "A long ledger is being read: chart, limits and policies follow in a moment."
+        parts.append(f'<div id="chart" class="box" data-soon="yes"><p class="note">{words}</p></div>')
     parts.append(f'<div id="cycles">{box("Last cycles", _cycles(seen.cycles), _older(seen.cycles))}</div>')
     parts.append(f'<div id="rest" class="two">{"".join(_rest(seen))}</div>')
     return _page(title, "".join(parts))

@@ -212,16 +212,17 @@ def _static(app: FastAPI, name: str, kind: str, text: str) -> None:
 
 def _seen(looking: Looking, ledger: Ledger, prover: Prover) -> dashboard.Seen:
     """All that the first page shows."""
-    now = wall_now()
+    now, ready = wall_now(), looking.is_warm()
     return dashboard.Seen(
         now=now,
         status=looks.status(looking.settings, ledger, now),
-        marks=looking.marks(ledger),
+        ready=ready,
+        marks=looking.marks(ledger) if ready else (),
         deals=looks.deals(ledger),
         cycles=queries.page(ledger, "cycles", SHOWN),
-        policies=looking.memory_lately(ledger)["policies"],
+        policies=looking.memory_lately(ledger)["policies"] if ready else (),
         costs=looking.costs(ledger, day_start(now) + DAY_MS, 7),
-        limits=looking.limits(ledger)["limits"],
+        limits=looking.limits(ledger)["limits"] if ready else (),
         failures=list(queries.failures(ledger, 10)),
         proved=prover.newest,
         proves=prover.every_secs > 0,

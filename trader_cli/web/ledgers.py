@@ -23,6 +23,9 @@ from trader_cli.wiring import open_reader
 COST_DAYS = 31
 """For so many days costs are told at once."""
 
+PATIENCE_SECS = 0.15
+"""How long a first page waits for what is dear."""
+
 Read = Callable[[Ledger], Any]
 
 
@@ -35,6 +38,7 @@ class Looking:
         self._kept: dict[str, tuple[Any, Any]] = {}
         self._lock, self._curve_lock = threading.Lock(), threading.Lock()
         self._refreshing: set[str] = set()
+        self._warm = threading.Event()
 
     @contextmanager
     def ledger(self) -> Iterator[Ledger]:
@@ -48,10 +52,20 @@ class Looking:
 
     def warm(self) -> None:
         """Read what is dear, so that the first page need not wait for it."""
-        with suppress(Exception), self.ledger() as ledger:  # what breaks here breaks for who asks, and is told there
-            self.marks(ledger)
-            self.limits(ledger)
-            self.memory(ledger)
+        try:
+            with (
+                suppress(Exception),
+                self.ledger() as ledger,
+            ):  # what breaks here breaks for who asks, and is told there
+                self.marks(ledger)
+                self.limits(ledger)
+                self.memory(ledger)
+        finally:
+            self._warm.set()
+
+    def is_warm(self) -> bool:
+        """Whether that is read; waits a moment for it, which is enough for all but long ledgers."""
+        return self._warm.wait(PATIENCE_SECS)
 
     def marks(self, ledger: Ledger) -> tuple[Mark, ...]:
         """The points of the equity's curve."""

@@ -74,4 +74,5 @@ function charts() {
 
 charts();
 setInterval(look, EVERY_MS);
+const soon = setInterval(() => document.querySelector("[data-soon]") ? look() : clearInterval(soon), 1000);
 document.addEventListener("visibilitychange", look);
