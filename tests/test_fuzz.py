@@ -342,7 +342,7 @@ ARGUMENT = st.sampled_from(OPTIONS) | PLAIN | st.sampled_from(["last", "1", "2",
 VERBS = tuple(
     "backtest --bars 30" if entry.words == "backtest" else entry.words
     for entry in COMMANDS
-    if entry.words not in ("init", "loop")
+    if entry.words not in ("init", "loop", "serve")
 )
 
 
