@@ -115,13 +115,18 @@ def test_head_says_what_get_would_without_a_body(site: Served) -> None:
         ("/api/decisions?agent=NOBODY", 422),
         ("/api/costs?days=99", 422),
         ("/traces/%2e%2e%2f%2e%2e%2fetc%2fpasswd", 404),
+        ("/traces/%3Cscript%3Ealert(1)%3C%2Fscript%3E", 404),
         ("/static/../app.py", 404),
     ],
 )
 def test_what_cannot_be_is_refused_in_words(path: str, status: int, site: Served) -> None:
     came = site.ask(path)
     assert came.status == status
-    assert Draft202012Validator(SCHEMAS["trader.error.1.json"]).is_valid(came.document)
+    if path.startswith("/traces/"):
+        assert came.headers["content-type"].startswith("text/html")
+        assert "<h2>" in came.text
+    else:
+        assert Draft202012Validator(SCHEMAS["trader.error.1.json"]).is_valid(came.document)
 
 
 def test_every_link_of_a_page_leads_somewhere(site: Served) -> None:

@@ -33,6 +33,7 @@ def backup(g: Globals, place: Place = None, keep: Keep = None) -> None:
 
     Example: trader ledger backup --keep 48 -q
     """
+    g.out.passing("Copying the ledger, and checking every link of the copy…")
     made = back_up(ledger_path(g.settings()), place, keep)
     document = {
         "schema": "trader.backup/1",

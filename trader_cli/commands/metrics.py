@@ -30,6 +30,7 @@ def metrics(g: Globals, out: Out = None) -> None:
     Example: trader metrics -o /var/lib/node_exporter/trader.prom
     """
     settings = g.settings()
+    g.out.passing("Reading the ledger…")
     with open_reader(settings) as ledger:
         found = looks.metrics(settings, ledger)
     text = exposition(found)

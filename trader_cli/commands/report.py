@@ -58,6 +58,7 @@ def report(
     outputs(g, html, csv, force)
     settings = g.settings()
     several = len(ledgers or ()) > 1
+    g.out.passing("Reading…")
     found = [_read(one, since, until, several) for one in _named(settings, ledgers)]
     deliver(g, found, html, csv, force)
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
 from trader_cli import __version__, checkups, looks
@@ -37,6 +37,7 @@ from trader_cli.web.proof import Prover
 MOST_ROWS = 500
 LINES = 100
 """How wide the screen of a trace is, in characters."""
+_PAGES = ("/", "/cycles")
 SHOWN = 20
 """So many cycles stand on the first page."""
 
@@ -247,25 +248,27 @@ def _for_machines(app: FastAPI, looking: Looking, loaded: Loaded) -> None:
 
 
 def _errors(app: FastAPI) -> None:
-    def said(status: int, words: str, hint: str | None = None) -> Response:
-        return JSONResponse({"schema": "trader.error/1", "error": error_body(status, redact(words), hint)}, status)
+    """What went wrong, in the manner of who asked: a page for a page, a document for the rest."""
+
+    def said(request: Request, status: int, words: str, hint: str | None = None) -> Response:
+        words = redact(words)
+        if request.url.path in _PAGES or request.url.path.startswith("/traces/"):
+            return HTMLResponse(dashboard.error_page(words, hint), status)
+        return JSONResponse({"schema": "trader.error/1", "error": error_body(status, words, hint)}, status)
 
     @app.exception_handler(TraderError)
     async def known(request: Request, error: TraderError) -> Response:
-        del request
         status = 404 if isinstance(error, NotFoundError) else 422 if isinstance(error, UsageError) else 503
-        headers = {"Retry-After": "1"} if isinstance(error, BusyError) else {}
-        answer = said(status, error.message, error.hint)
-        answer.headers.update(headers)
+        answer = said(request, status, error.message, error.hint)
+        if isinstance(error, BusyError):
+            answer.headers["Retry-After"] = "1"
         return answer
 
     @app.exception_handler(RequestValidationError)
     async def unfit(request: Request, error: RequestValidationError) -> Response:
-        del request
         first = error.errors()[0]
-        return said(422, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}"[:300])
+        return said(request, 422, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}"[:300])
 
     @app.exception_handler(HTTPException)
     async def missing(request: Request, error: HTTPException) -> Response:
-        del request
-        return said(error.status_code, "there is no such page", "See: /")
+        return said(request, error.status_code, "there is no such page", "See: /")
