@@ -15,7 +15,7 @@ TRADER := $(SEALED) DB_PATH=$(DEMO) $(BIN)/trader --env-file none
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check fmt bench docs soak lock audit clean
+.PHONY: help run test cover check fmt bench docs soak lock audit clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,9 +35,15 @@ run: .venv/.stamp ## trade a short paper session: no network, no key, a new demo
 	@echo '  trader plan --dry-run      what it would plan now; writes nothing'
 
 # A worker more than there are cores: a third of the tests waits for processes, servers and time-outs.
-test: check ## check, then all tests but the long ones, with coverage
+WORKERS = $$($(BIN)/python -c 'import os; print(1 + (os.cpu_count() or 1))')
+
+test: check ## check, then all tests but the long ones
+	@$(SEALED) $(BIN)/python -m pytest -n "$(WORKERS)" --dist worksteal
+
+# Apart from the tests themselves: tracing takes half as much time again.
+cover: .venv/.stamp ## the same tests, and which lines they reach
 	@$(SEALED) $(BIN)/coverage erase
-	@$(SEALED) $(BIN)/coverage run -m pytest -n "$$($(BIN)/python -c 'import os; print(1 + (os.cpu_count() or 1))')" --dist worksteal
+	@$(SEALED) $(BIN)/coverage run -m pytest -n "$(WORKERS)" --dist worksteal
 	@$(SEALED) $(BIN)/coverage combine -q
 	@$(SEALED) $(BIN)/coverage report
 
