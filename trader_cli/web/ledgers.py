@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import decimal
+import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from trader_cli import looks
@@ -19,6 +20,8 @@ from trader_cli.tools.curve import Curve
 from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.sql import read_only
 from trader_cli.wiring import open_reader
+
+_LOG = logging.getLogger("trader.web")
 
 COST_DAYS = 31
 """For so many days costs are told at once."""
@@ -53,13 +56,12 @@ class Looking:
     def warm(self) -> None:
         """Read what is dear, so that the first page need not wait for it."""
         try:
-            with (
-                suppress(Exception),
-                self.ledger() as ledger,
-            ):  # what breaks here breaks for who asks, and is told there
+            with self.ledger() as ledger:
                 self.marks(ledger)
                 self.limits(ledger)
                 self.memory(ledger)
+        except Exception as error:  # noqa: BLE001 - it breaks for who asks, too, and is told there
+            _LOG.warning("nothing was read ahead: %s", error)
         finally:
             self._warm.set()
 
@@ -116,8 +118,10 @@ class Looking:
 
         def work() -> None:
             try:
-                with suppress(Exception), self.ledger() as ledger:
+                with self.ledger() as ledger:
                     read(ledger)
+            except Exception as error:  # noqa: BLE001 - what was read before stands until the next try
+                _LOG.warning("%s could not be read again: %s", what, error)
             finally:
                 with self._lock:
                     self._refreshing.discard(what)
