@@ -80,7 +80,7 @@ def _fee(said: object) -> Decimal:
 
 
 def candles_of(raw: object, timeframe_ms: int, now: Moment) -> tuple[Candle, ...]:
-    """The bars that have closed at `now` on the exchange's clock, as they came. Raises Malformed for no bars at all."""
+    """The bars that have closed at `now`, as they came. Raises Malformed for no bars at all."""
     if not isinstance(raw, list) or not raw:
         raise Malformed("there are no bars")
     return tuple(bar for bar in map(_candle, raw) if bar.opened_at + timeframe_ms <= now)

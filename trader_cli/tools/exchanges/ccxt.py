@@ -103,15 +103,18 @@ class CcxtExchange:
         return self._client.offset_ms
 
     def candles(self, limit: int, now: Moment) -> CandleBatch:
-        """The last closed bars. The newest row of an exchange is the bar that is still forming: it is left out."""
+        """The last bars that have closed by both clocks. The newest row of an exchange is still forming: it is left out.
+
+        An exchange whose clock is ahead lists a bar as closed that is still open here: it is for the next look.
+        """
         self.market()
-        timeframe, most = span_text(self._timeframe_ms), min(limit + 1, PAGE)
-        more = {} if limit < PAGE else {"until": now - now % self._timeframe_ms - 1}
-        theirs = now + self._client.offset_ms
+        timeframe, most = span_text(self._timeframe_ms), min(limit + 2, PAGE)
+        more = {} if limit + 2 <= PAGE else {"until": now - now % self._timeframe_ms - 1}
+        closed = now + min(self._client.offset_ms, 0)
 
         def ask(made: Any) -> tuple[Candle, ...]:
             raw = made.fetch_ohlcv(self._symbol, timeframe, None, most, more)
-            return answers.candles_of(raw, self._timeframe_ms, theirs)
+            return answers.candles_of(raw, self._timeframe_ms, closed)
 
         bars: tuple[Candle, ...] = self._client.read("candles", ask)
         return CandleBatch(self.source, bars[-limit:])

@@ -1,4 +1,4 @@
-"""Until when an order may still be taken, to the millisecond: the adapter and the exchange on one clock of the test."""
+"""Which bars have closed and until when an order may be taken, to the millisecond: both sides on one clock of the test."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from decimal import Decimal
 import pytest
 
 from tests.binance_server import BinanceServer, faults
+from trader_cli.core.candles import examine
 from trader_cli.core.errors import UpstreamError
 from trader_cli.schemas.order import Absent, Intent, OrderState, Report, Side
 from trader_cli.tools.clock import wall_now
@@ -17,6 +18,7 @@ from trader_cli.tools.exchanges.ccxt import CcxtExchange
 from trader_cli.tools.exchanges.client import MOST_SKEW_MS, Access, Surroundings
 from trader_cli.tools.exchanges.dialects import BINANCE
 
+BAR_MS = 300_000
 WINDOW_MS = 5_000
 FENCE_MS = MOST_SKEW_MS + WINDOW_MS + BINANCE.visible_after_ms
 
@@ -62,12 +64,28 @@ def bench(ahead_ms: int = 0) -> Iterator[Bench]:
 
     with BinanceServer(testnet=True, price=Decimal(60_000), clock=wall) as server:
         access = Access("binance", True, server.key, server.secret, server.ccxt_config())
-        exchange = CcxtExchange(access, "BTC/USDT", 300_000, Surroundings(wall, wait, lambda: None, lambda *_: None))
+        exchange = CcxtExchange(access, "BTC/USDT", BAR_MS, Surroundings(wall, wait, lambda: None, lambda *_: None))
         exchange._client.ccxt.milliseconds = wall  # ccxt's own clock is this one, too
         made.append(Bench(server, exchange, wall_now()))
         server.advance(ahead_ms)
         exchange.connect()
         yield made[0]
+
+
+@pytest.mark.parametrize("ahead_ms", [2_000, 0, -2_000])
+def test_a_bar_is_seen_when_it_has_closed_by_both_clocks(ahead_ms: int) -> None:
+    with bench(ahead_ms) as at:
+        closes = at.ms - at.ms % BAR_MS + BAR_MS
+        later = closes + max(0, -ahead_ms)
+        for moment, newest in (
+            (closes - 1_500, closes - BAR_MS),
+            (later - 20, closes - BAR_MS),  # its clock was read within some ms
+            (later + 20, closes),
+        ):
+            at.ms = moment
+            batch = at.exchange.candles(50, at.ms)
+            assert batch.candles[-1].opened_at + BAR_MS == newest, moment - closes
+            assert examine(batch, BAR_MS, at.ms, 50).defects == ()
 
 
 def test_an_order_that_was_never_taken_is_given_up_at_the_fence_and_not_a_moment_before() -> None:
