@@ -16,34 +16,29 @@ from pathlib import Path
 
 from tests.bench.processes import Row, environment, spawned
 
-DECISIONS = 300_000
-"""100,000 cycles."""
-SEED_CYCLES = 1_500
+CYCLES = 100_000
 ASKED = 20
 PATHS = ("/", "/cycles", "/traces/last", "/api/status", "/api/cycles", "/api/equity", "/api/memory", "/api/limits")
 
 
 def serving(folder: str) -> Iterator[Row]:
-    """First pages of a fresh server, medians and worst of later ones, and what it holds at most."""
-    small, large = Path(folder, "served-seed.db"), Path(folder, "served.db")
-    if not small.exists():
-        spawned("-m", "trader_cli.main", "--db", str(small), *f"loop --cycles {SEED_CYCLES} --speed fast -q".split())
-    spawned("-m", "tests.bench.grown", str(small), str(large), str(DECISIONS))
-    yield "ledger", f"{large.stat().st_size / 1e6:,.0f} MB", f"{DECISIONS // 3:,} cycles"
-    with server(large) as (port, pid):
+    """The first page of a fresh server, later ones, the same beside a loop, and what it holds at most."""
+    path = Path(folder, "served.db")
+    command = (sys.executable, "-m", "trader_cli.main", "--db", str(path), "loop", "--speed", "fast", "-q")
+    spawned(*command[1:], "--cycles", str(CYCLES))
+    yield "ledger", f"{path.stat().st_size / 1e6:,.0f} MB", f"{CYCLES:,} cycles, each one traded"
+    with server(path) as (port, pid):
         yield "first page of a fresh server", f"{1000 * ask(port, '/'):.0f} ms", "asked at once"
         time.sleep(4)
         yield from asked(port)
         yield "peak memory", f"{peak(pid) / 1e6:.0f} MB", ""
-    large.unlink()
-    with server(small) as (port, pid):
-        command = [sys.executable, "-m", "trader_cli.main", "--db", str(small), "loop", "--speed", "fast", "-q"]
-        with subprocess.Popen(command, env=environment()) as loop:
-            time.sleep(3)
-            for path, figure, more in asked(port):
-                yield f"{path}, beside a loop", figure, more
-            loop.send_signal(signal.SIGTERM)
+    with server(path) as (port, pid), subprocess.Popen(command, env=environment()) as loop:
+        time.sleep(4)
+        for of, figure, more in asked(port):
+            yield f"{of}, beside a loop", figure, more
         yield "peak memory, beside a loop", f"{peak(pid) / 1e6:.0f} MB", ""
+        loop.send_signal(signal.SIGTERM)
+    path.unlink()
 
 
 def asked(port: int) -> Iterator[Row]:

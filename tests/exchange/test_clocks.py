@@ -1,4 +1,4 @@
-"""Which bars have closed and until when an order may be taken, to the millisecond: both sides on one clock of the test."""
+"""Which bars have closed, until when an order may be taken, to the millisecond: both sides on one clock of the test."""
 
 from __future__ import annotations
 

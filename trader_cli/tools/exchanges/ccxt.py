@@ -103,7 +103,7 @@ class CcxtExchange:
         return self._client.offset_ms
 
     def candles(self, limit: int, now: Moment) -> CandleBatch:
-        """The last bars that have closed by both clocks. The newest row of an exchange is still forming: it is left out.
+        """The last bars that have closed by both clocks. An exchange's newest row is still forming: it is left out.
 
         An exchange whose clock is ahead lists a bar as closed that is still open here: it is for the next look.
         """
