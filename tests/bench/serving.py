@@ -26,7 +26,7 @@ def serving(folder: str) -> Iterator[Row]:
     path = Path(folder, "served.db")
     command = (sys.executable, "-m", "trader_cli.main", "--db", str(path), "loop", "--speed", "fast", "-q")
     spawned(*command[1:], "--cycles", str(CYCLES))
-    yield "ledger", f"{path.stat().st_size / 1e6:,.0f} MB", f"{CYCLES:,} cycles, each one traded"
+    yield "ledger", f"{path.stat().st_size / 1e6:,.0f} MB", f"{CYCLES:,} cycles of a loop"
     with server(path) as (port, pid):
         yield "first page of a fresh server", f"{1000 * ask(port, '/'):.0f} ms", "asked at once"
         time.sleep(4)
