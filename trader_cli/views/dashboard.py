@@ -59,7 +59,7 @@ STYLE = """
 .state.slow{color:var(--testnet)}.state.halt{color:var(--down)}.badge.real{background:var(--real);color:var(--card);
 border-color:var(--real)}.lost #state::after{content:"not updated: the server does not answer";display:block;
 color:var(--down);font-weight:600;margin-top:6px}.skip{position:absolute;left:-999px}.skip:focus{left:12px;top:8px;
-background:var(--card);padding:6px 10px;z-index:2}#top{margin-bottom:6px}.why{white-space:normal!important;
+background:var(--card);padding:6px 10px;z-index:2}#top{margin-bottom:6px}td.why{white-space:normal!important;
 min-width:16em;overflow-wrap:anywhere}td a{font-family:ui-monospace,SFMono-Regular,Menlo,monospace}
 .two{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(420px,100%),1fr));gap:12px;align-items:start}
 .two .box{margin:0}.two{margin-top:12px}figure:focus-visible,a:focus-visible,summary:focus-visible{outline:2px solid
@@ -67,7 +67,7 @@ var(--equity);outline-offset:2px;border-radius:6px}output{display:block;min-heig
 font-size:.9rem}svg .cross{stroke:var(--soft);stroke-width:1;fill:none}meter{width:8.5em;height:.8em;max-width:100%}
 pre{background:var(--card);border:1px solid var(--rule);border-radius:10px;padding:14px;overflow-x:auto;margin:12px 0 0;
 font:12.5px/1.5 ui-monospace,SFMono-Regular,Menlo,monospace;white-space:pre-wrap;overflow-wrap:anywhere}
-.tag{font-weight:650}.said{max-width:80ch}.quiet{color:var(--soft)}.warn{color:var(--down);font-weight:600}
+td.tag{font-weight:650}.said{max-width:80ch}.quiet{color:var(--soft)}.warn{color:var(--down);font-weight:600}
 @media(max-width:620px){.state{font-size:1.6rem}.bar nav{margin-left:0;width:100%}.hide{display:none}}
 """
 
@@ -298,20 +298,23 @@ def _cycles(rows: Sequence[Row]) -> Markup:
     if not rows:
         return Markup('<p class="note">No cycles yet. Make one: trader cycle</p>')
     heads = ("Time (UTC)", "Cycle", "Action", "Why", "Verdict", "Filled", "Price", "Equity")
-    body = "".join(
-        "<tr>"
-        f"<td>{safe(str(row['ts_utc'])[5:16].replace('T', ' '))}</td>"
-        f'<td><a href="/traces/{safe(str(row["trace_id"]))}">{safe(str(row["trace_id"])[:8])}</a></td>'
-        f'<td class="tag">{safe(_action(row))}</td><td class="why">{safe(str(row["why"] or ""))}</td>'
-        f"<td>{safe(_ruled(row))}</td>"
-        f'<td class="number">{_money_of(row["filled"])}</td><td class="number">{_money_of(row["price"])}</td>'
-        f'<td class="number">{_money_of(row["equity"])}</td>'
-        "</tr>"
+    kinds = ("", "", "tag", "why", "", "number", "number", "number")
+    body = (
+        (
+            _when(row),
+            Markup(f'<a href="/traces/{safe(str(row["trace_id"]))}">{safe(str(row["trace_id"])[:8])}</a>'),
+            safe(_action(row)),
+            safe(str(row["why"] or "")),
+            safe(_ruled(row)),
+            *(_money_of(row[name]) for name in ("filled", "price", "equity")),
+        )
         for row in rows
     )
-    kinds = ("", "", "", "", "", "number", "number", "number")
-    top = "".join(f'<th scope="col" class="{kind}">{head}</th>' for kind, head in zip(kinds, heads, strict=True))
-    return Markup(f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>')
+    return table(heads, body, kinds=kinds)
+
+
+def _when(row: Row) -> Markup:
+    return safe(str(row["ts_utc"])[5:16].replace("T", " "))
 
 
 def _action(row: Row) -> str:
@@ -394,13 +397,15 @@ def _costs(rows: Sequence[Row]) -> Markup:
 def _failures(rows: Sequence[Row]) -> Markup:
     if not rows:
         return Markup('<p class="note">Nothing.</p>')
-    items = "".join(
-        f'<tr><td>{safe(str(row["ts_utc"])[5:16].replace("T", " "))}</td><td class="tag">{safe(str(row["kind"]))}</td>'
-        f'<td class="why">{safe(str(row["message"] or row["who"] or ""))}{_trace_link(row)}</td></tr>'
+    items = (
+        (
+            _when(row),
+            safe(str(row["kind"])),
+            Markup(f"{safe(str(row['message'] or row['who'] or ''))}{_trace_link(row)}"),
+        )
         for row in rows
     )
-    head = '<th scope="col">Time (UTC)</th><th scope="col">Kind</th><th scope="col">What</th>'
-    return Markup(f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{items}</tbody></table></div>')
+    return table(("Time (UTC)", "Kind", "What"), items, kinds=("", "tag", "why"))
 
 
 def _trace_link(row: Row) -> str:

@@ -126,9 +126,11 @@ def box(title: str, *parts: str) -> Markup:
     return Markup(f'<div class="box"><h3>{safe(title)}</h3>{"".join(parts)}</div>\n')
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[Markup]], names: int = 1) -> Markup:
-    """Its first `names` columns are words, the others numbers."""
-    kinds = ["name" if place < names else "number" for place in range(len(heads))]
+def table(
+    heads: Sequence[str], rows: Iterable[Sequence[Markup]], names: int = 1, kinds: Sequence[str] | None = None
+) -> Markup:
+    """Its first `names` columns are words, the others numbers; or each is of one of `kinds`, a class of its cells."""
+    kinds = kinds or ["name" if place < names else "number" for place in range(len(heads))]
     top = "".join(f'<th scope="col" class="{kind}">{safe(head)}</th>' for kind, head in zip(kinds, heads, strict=True))
     body = "".join(
         "<tr>" + "".join(f'<td class="{kind}">{cell}</td>' for kind, cell in zip(kinds, row, strict=True)) + "</tr>"
