@@ -1,3 +1,3 @@
 """trader: a language model proposes trades in one crypto symbol, the law (code) disposes."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
