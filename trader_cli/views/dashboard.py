@@ -7,7 +7,7 @@ are, what failed, and whether the ledger is proved. Made on the server; a script
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from html import escape
@@ -30,6 +30,7 @@ from trader_cli.views.html import (
     percent,
     profit,
     safe,
+    stack,
     table,
 )  # fmt: skip
 from trader_cli.views.output import clean
@@ -52,6 +53,7 @@ _LIMITS = {
     "rejected_streak": "Refusals in a row",
     "model_budget_usd": "Models today, $",
 }
+_COUNTS = ("orders_per_day", "orders_per_hour", "losing_streak", "rejected_streak")
 
 STYLE = """
 .bar{display:flex;gap:8px 14px;align-items:baseline;flex-wrap:wrap}.bar nav{margin-left:auto;display:flex;gap:14px}
@@ -68,7 +70,13 @@ font-size:.9rem}svg .cross{stroke:var(--soft);stroke-width:1;fill:none}meter{wid
 pre{background:var(--card);border:1px solid var(--rule);border-radius:10px;padding:14px;overflow-x:auto;margin:12px 0 0;
 font:12.5px/1.5 ui-monospace,SFMono-Regular,Menlo,monospace;white-space:pre-wrap;overflow-wrap:anywhere}
 td.tag{font-weight:650}.said{max-width:80ch}.quiet{color:var(--soft)}.warn{color:var(--down);font-weight:600}
-@media(max-width:620px){.state{font-size:1.6rem}.bar nav{margin-left:0;width:100%}.hide{display:none}}
+@media(min-width:621px){.cards{grid-template-columns:repeat(auto-fit,minmax(152px,1fr))}}
+@media(max-width:620px){.state{font-size:1.6rem}.bar nav{margin-left:0;width:100%}.hide{display:none}meter{width:4.5em}
+th,td{padding:5px 6px}.name:first-child{min-width:6.5em}.stack thead{position:absolute;left:-999px}
+.stack tr{display:flex;flex-wrap:wrap;gap:1px 12px;padding:8px 0;border-bottom:1px solid var(--rule)}
+.stack tr:last-child{border-bottom:0}.stack td{padding:0;border:0}.stack td.hide,.stack td:empty{display:none}
+.stack td.last{margin-left:auto;order:1}.stack td.why{flex-basis:100%;min-width:0;order:2;color:var(--soft)}
+.stack td.ruled{order:3}}
 """
 
 
@@ -298,7 +306,7 @@ def _cycles(rows: Sequence[Row]) -> Markup:
     if not rows:
         return Markup('<p class="note">No cycles yet. Make one: trader cycle</p>')
     heads = ("Time (UTC)", "Cycle", "Action", "Why", "Verdict", "Filled", "Price", "Equity")
-    kinds = ("", "", "tag", "why", "", "number", "number", "number")
+    kinds = ("when", "", "tag", "why", "ruled", "number hide", "number hide", "number last")
     body = (
         (
             _when(row),
@@ -310,7 +318,7 @@ def _cycles(rows: Sequence[Row]) -> Markup:
         )
         for row in rows
     )
-    return table(heads, body, kinds=kinds)
+    return stack(heads, body, kinds)
 
 
 def _when(row: Row) -> Markup:
@@ -353,14 +361,14 @@ def _rest(seen: Seen) -> Iterator[Markup]:
 def _limits(rows: Sequence[Row]) -> Markup:
     cells = []
     for row in rows:
-        used, limit = dec(row["used"]), dec(row["limit"])
+        name, used, limit = str(row["name"]), dec(row["used"]), dec(row["limit"])
         share = float(div(used, limit)) if limit else 1.0
         bar = (
             f'<meter min="0" max="1" low="0.7" high="0.9" optimum="0" value="{min(share, 1.0):.3f}">'
             f"{percent(share, signed=False, digits=0)}</meter>"
         )
-        name = _LIMITS.get(str(row["name"]), str(row["name"]))
-        cells.append((safe(name), Markup(bar), Markup(f"{brief(used)} of {brief(limit)}")))
+        told: Callable[[Decimal], str] = brief if name in _COUNTS else amount
+        cells.append((safe(_LIMITS.get(name, name)), Markup(bar), Markup(f"{told(used)} of {told(limit)}")))
     return table(("Limit", "", "Used"), cells, names=2)
 
 
@@ -405,7 +413,7 @@ def _failures(rows: Sequence[Row]) -> Markup:
         )
         for row in rows
     )
-    return table(("Time (UTC)", "Kind", "What"), items, kinds=("", "tag", "why"))
+    return stack(("Time (UTC)", "Kind", "What"), items, ("when", "tag", "why"))
 
 
 def _trace_link(row: Row) -> str:

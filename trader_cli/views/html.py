@@ -126,17 +126,36 @@ def box(title: str, *parts: str) -> Markup:
     return Markup(f'<div class="box"><h3>{safe(title)}</h3>{"".join(parts)}</div>\n')
 
 
-def table(
-    heads: Sequence[str], rows: Iterable[Sequence[Markup]], names: int = 1, kinds: Sequence[str] | None = None
-) -> Markup:
-    """Its first `names` columns are words, the others numbers; or each is of one of `kinds`, a class of its cells."""
-    kinds = kinds or ["name" if place < names else "number" for place in range(len(heads))]
+def table(heads: Sequence[str], rows: Iterable[Sequence[Markup]], names: int = 1) -> Markup:
+    """Its first `names` columns are words, the others numbers."""
+    kinds = ["name" if place < names else "number" for place in range(len(heads))]
     top = "".join(f'<th scope="col" class="{kind}">{safe(head)}</th>' for kind, head in zip(kinds, heads, strict=True))
     body = "".join(
         "<tr>" + "".join(f'<td class="{kind}">{cell}</td>' for kind, cell in zip(kinds, row, strict=True)) + "</tr>"
         for row in rows
     )
     return Markup(f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>')
+
+
+def stack(heads: Sequence[str], rows: Iterable[Sequence[Markup]], kinds: Sequence[str]) -> Markup:
+    """A table whose rows are small blocks on a narrow screen. `kinds` are the classes of each column's cells.
+
+    The roles are spelled out because a browser forgets them for rows that are laid out otherwise.
+    """
+    top = "".join(
+        f'<th role="columnheader" scope="col" class="{kind}">{safe(head)}</th>'
+        for kind, head in zip(kinds, heads, strict=True)
+    )
+    body = "".join(
+        '<tr role="row">'
+        + "".join(f'<td role="cell" class="{kind}">{cell}</td>' for kind, cell in zip(kinds, row, strict=True))
+        + "</tr>"
+        for row in rows
+    )
+    return Markup(
+        '<div class="scroll"><table role="table" class="stack">'
+        f'<thead role="rowgroup"><tr role="row">{top}</tr></thead><tbody role="rowgroup">{body}</tbody></table></div>'
+    )
 
 
 def badge(mode: str) -> Markup:
