@@ -30,6 +30,14 @@ def test_a_partly_filled_order_is_booked_by_what_was_executed(env: dict[str, str
         at.assert_it_goes_on()
 
 
+def test_what_the_law_lowered_is_proved_and_replayed(env: dict[str, str], tmp_path: Path) -> None:
+    with scene(tmp_path, {**env, "MAX_ORDER_USDT": "20"}) as at:
+        done = at.cycle()
+        assert (done["verdict"]["verdict"]["decision"], done["execution"]["order"]["state"]) == ("REVISE", "FILLED")
+        at.assert_books_agree()
+        at.trader("replay", "last")
+
+
 def test_an_order_that_met_nobody_is_no_trade(env: dict[str, str], tmp_path: Path) -> None:
     with scene(tmp_path, env) as at:
         at.server.exchange.liquidity = Decimal(0)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from trader_cli.core.decimals import ZERO, dec, mul
+from trader_cli.core.decimals import ZERO, dec, mul, text
 from trader_cli.core.moments import Moment
 from trader_cli.schemas.book import Balances
 from trader_cli.schemas.market import Candle, Market, Quote
@@ -46,6 +46,11 @@ def number(value: object, name: str) -> Decimal:
         raise Malformed(f"{name} is {str(value)[:40]!r}") from None
 
 
+def _rule(value: object, name: str) -> Decimal:
+    """A number of a market's rules as the ledger keeps it: what is worked out with either must read the same."""
+    return dec(text(number(value, name)))
+
+
 def market_of(raw: object, symbol: str, dollars: Decimal) -> Market:
     """The symbol's rules; `dollars` stands in where no least notional is named. Raises Malformed."""
     found = _mapping(raw, "the market")
@@ -54,9 +59,9 @@ def market_of(raw: object, symbol: str, dollars: Decimal) -> Market:
     at_market = limits.get("market") if isinstance(limits.get("market"), Mapping) else {}
     if found.get("symbol") != symbol or found.get("spot") is not True:
         raise Malformed(f"the market is {str(found.get('symbol'))[:40]!r}")
-    step = number(precision.get("amount"), "the step")
-    least = max([step, *(number(one["min"], "the least") for one in (amount, at_market) if one and one.get("min"))])
-    most = [number(one["max"], "the most") for one in (amount, at_market) if one and one.get("max") is not None]
+    step = _rule(precision.get("amount"), "the step")
+    least = max([step, *(_rule(one["min"], "the least") for one in (amount, at_market) if one and one.get("min"))])
+    most = [_rule(one["max"], "the most") for one in (amount, at_market) if one and one.get("max") is not None]
     most = [one for one in most if one > ZERO] or [MOST_QTY]
     if step <= ZERO:
         raise Malformed(f"the step is {step}")
@@ -65,10 +70,10 @@ def market_of(raw: object, symbol: str, dollars: Decimal) -> Market:
         base=str(found["base"]),
         quote=str(found["quote"]),
         step=step,
-        tick=number(precision.get("price"), "the tick"),
+        tick=_rule(precision.get("price"), "the tick"),
         min_qty=least,
         max_qty=min(most),
-        min_notional=dollars if cost.get("min") is None else number(cost["min"], "the least notional"),
+        min_notional=dollars if cost.get("min") is None else _rule(cost["min"], "the least notional"),
         fee_pct=mul(_fee(found.get("taker")), Decimal(100)),
         active=found.get("active") is True,
     )
