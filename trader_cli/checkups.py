@@ -16,7 +16,7 @@ from trader_cli.config import Loaded, Settings
 from trader_cli.core.decimals import ZERO, add, text
 from trader_cli.core.errors import TraderError
 from trader_cli.core.limits import in_force, margin_pct, smallest_cap
-from trader_cli.core.moments import Moment, iso, span_ms
+from trader_cli.core.moments import DAY_MS, HOUR_MS, Moment, iso, span_ms
 from trader_cli.phases.cycle import account_trouble, due_at
 from trader_cli.phases.record import FAILING
 from trader_cli.schemas.order import OrderState
@@ -48,9 +48,9 @@ from trader_cli.wiring import (
     pays,
 )
 
-LATE_MS = 2 * 3_600_000
+LATE_MS = 2 * HOUR_MS
 """How long after it was due a cycle may begin before somebody should look."""
-BACKUP_MS = 24 * 3_600_000
+BACKUP_MS = DAY_MS
 """How old the newest backup may be."""
 SKEW_MS = 500
 """How far the exchange's clock may be from this one before it is said."""
@@ -100,6 +100,14 @@ def examine(checks: Sequence[Check], patient: Patient) -> Iterator[Finding]:
             yield Finding(name, Level.FAIL, error.message, error.hint)
         except Exception as error:  # noqa: BLE001 - a check that breaks has failed, and the others go on
             yield Finding(name, Level.FAIL, f"the check itself broke: {type(error).__name__}: {error}", "Report this.")
+
+
+def vital(checks: Sequence[Check], patient: Patient) -> list[Finding]:
+    """What they find, for who must answer yes or no: that there is no ledger yet is no."""
+    found = list(examine(checks, patient))
+    if any(one.name == "ledger" and one.level is Level.SKIP for one in found):
+        found.append(Finding("ledger", Level.FAIL, "there is none yet", "Make one: trader cycle"))
+    return found
 
 
 def _ok(said: str) -> Finding:

@@ -30,12 +30,20 @@ from trader_cli.tools.rows import readable
 from trader_cli.views.memory import memory_document
 from trader_cli.views.reasons import order_document, why_document
 from trader_cli.views.trace import trace_document
-from trader_cli.wiring import is_live, operator_stop
 from trader_cli.wiring import limits as limits_of
+from trader_cli.wiring import operator_stop
 
 
 def status(settings: Settings, ledger: Ledger, now: Moment) -> dict[str, Any]:
-    """`trader.status/1`: state, position, equity, open orders, and when the next cycle is due (`now`: the wall)."""
+    """`trader.status/1`: state, position, equity, open orders, when the next cycle is due (`now`: the wall).
+
+    Raises LedgerError.
+    """
+    with readable("where we stand"):
+        return _status(settings, ledger, now)
+
+
+def _status(settings: Settings, ledger: Ledger, now: Moment) -> dict[str, Any]:
     pinned = ledger.identity()
     state, cause = in_force(ledger.trading_state(), operator_stop(settings).state())
     plan, taken, due = ledger.newest_plan(), ledger.last_snapshot(), due_at(ledger)
@@ -75,10 +83,17 @@ def status(settings: Settings, ledger: Ledger, now: Moment) -> dict[str, Any]:
 
 
 def limits(settings: Settings, ledger: Ledger, now: Moment) -> dict[str, Any]:
-    """`trader.limits/1`: each limit that is in force, with what counts against it now (`now`: the wall)."""
-    taken, plan = ledger.last_snapshot(), ledger.newest_plan()
-    bounds = limits_of(settings, span_ms(ledger.identity().get("timeframe", settings.timeframe)))
-    at = now if is_live(settings) or plan is None else plan.at
+    """`trader.limits/1`: each limit in force, with what counts against it now (`now`: the wall). Raises LedgerError."""
+    with readable("what counts against the limits"):
+        return _limits(settings, ledger, now)
+
+
+def _limits(settings: Settings, ledger: Ledger, now: Moment) -> dict[str, Any]:
+    taken, plan, pinned = ledger.last_snapshot(), ledger.newest_plan(), ledger.identity()
+    settings = settings.model_copy(update={"mode": pinned.get("mode", settings.mode)})  # whose money it is, it knows
+    bounds = limits_of(settings, span_ms(pinned.get("timeframe", settings.timeframe)))
+    is_lived = pinned.get("market", "").startswith("live:")
+    at = now if is_lived or plan is None else plan.at
     history = ledger.history(at)
     rest_ms = bounds.streak_cooldown_ms
     found: list[tuple[str, Any, Any]] = [

@@ -61,3 +61,32 @@ def test_a_ledger_in_the_place_of_another_is_read_anew(tmp_path: Path) -> None:
         assert len(kept.marks(ledger)) > 10
     with reading(other) as ledger:
         assert kept.marks(ledger) == Curve().marks(ledger)
+
+
+def test_what_is_paid_in_later_is_held_from_then_on(tmp_path: Path) -> None:
+    path = ledger_at(tmp_path / "a.db", 1)
+    lengthen(path, 4, {})
+    with plain(path) as raw:
+        (first,) = raw.execute("SELECT min(id) FROM portfolio").fetchone()
+        raw.execute("UPDATE portfolio SET equity_usdt = '1000', mark_price = '100', deposits_usdt = '1000'")
+        raw.execute("UPDATE portfolio SET mark_price = '200' WHERE id >= ?", (first + 1,))
+        raw.execute("UPDATE portfolio SET deposits_usdt = '1600' WHERE id >= ?", (first + 2,))
+        raw.execute("UPDATE portfolio SET mark_price = '300', deposits_usdt = '1300' WHERE id >= ?", (first + 3,))
+        raw.commit()
+    with reading(path) as ledger:
+        held = [one.hold for one in Curve().marks(ledger)]
+    # 10 bought at 100; 3 more at 200; 1 sold at 300 for what was taken out
+    assert held[:4] == [1000.0, 2000.0, 2600.0, 3600.0]
+
+
+def test_a_look_from_before_is_known_as_one_and_takes_nothing_away(tmp_path: Path) -> None:
+    path = ledger_at(tmp_path / "a.db", 2)
+    kept = Curve()
+    with reading(path) as before, before.steady():
+        assert before.last_snapshot() is not None
+        lengthen(path, 50, {})
+        with reading(path) as after:
+            assert not kept.is_ahead_of(after)
+            drawn = kept.marks(after)
+        assert kept.is_ahead_of(before)
+    assert len(drawn) > 2

@@ -18,6 +18,7 @@ class Proved:
     at: int
     checks: int
     failed: tuple[str, ...]
+    trouble: str | None = None
 
 
 def status(**changes: Any) -> dict[str, Any]:
@@ -96,7 +97,10 @@ def test_the_proof_is_told_with_its_age_and_a_failed_one_by_name() -> None:
     failed = page(replace(seen, proved=Proved(NOW - 60_000, 24, ("audit chain",))))
     assert 'class="warn"' in failed
     assert "audit chain" in failed
+    assert "FAILED 60" in failed
+    assert "\\u" not in failed
     assert "trader ledger verify" in page(replace(seen, proved=None, proves=False))
+    assert "no lock" in page(replace(seen, proved=Proved(NOW, 0, (), "no lock")))
 
 
 def test_limits_tell_how_near_they_are() -> None:
@@ -108,4 +112,17 @@ def test_limits_tell_how_near_they_are() -> None:
 
 
 def test_what_is_not_there_is_a_page_too() -> None:
-    assert "&lt;b&gt;no trace" in error_page("<b>no trace", "Look: trader ledger show")
+    assert "&lt;b&gt;no trace" in error_page(404, "<b>no trace", "Look: trader ledger show")
+
+
+def test_a_position_is_told_to_its_last_digit() -> None:
+    text = page(base=Decimal("0.99999999"))
+    assert ">0.99999999<" in text
+
+
+def test_of_a_cycle_that_failed_one_line_tells_the_worst() -> None:
+    row = {"ts_utc": "2027-01-15T07:59:00.000Z", "message": "no answer", "who": "gpt", "trace_id": "ab" * 16}
+    rows = [{**row, "kind": "MODEL UNAVAILABLE"}, {**row, "kind": "FALLBACK", "message": "gave up"}]
+    text = page(Seen(NOW, status(), (), (), (), (), (), (), [*rows, {**rows[0], "trace_id": None}], None))
+    assert "gave up (and 1 more)" in text
+    assert text.count("no answer") == 1, "that of no cycle stands for itself"

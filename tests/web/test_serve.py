@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import re
 import socket
@@ -20,12 +21,14 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from tests.commands.test_schemas import PINNED, SCHEMAS
-from tests.conftest import Trader
+from tests.conftest import ROOT, Trader
 from tests.ledgers import grow, ledger_at, plain, rows, sha256
 from tests.web.conftest import ENV, Served, served
 from trader_cli.tools.clock import wall_now
 from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.sql import read_only
+from trader_cli.web.proof import Prover
+from trader_cli.web.server import MOST_AT_ONCE
 
 PATHS = (
     *("/", "/cycles", "/traces/last", "/static/style.css", "/static/live.js", "/healthz", "/metrics", "/openapi.json"),
@@ -158,13 +161,19 @@ def test_nothing_but_reading(method: str, site: Served) -> None:
         "[::1",
         "169.254.1.1",
         "a,b",
+        "[localhost",
+        "[127.0.0.1]",
+        "::1",
+        "10.0.0.1",
     ],
 )
 def test_a_name_that_points_here_from_elsewhere_is_refused(host: str, site: Served) -> None:
     assert site.ask("/api/status", headers={"Host": host}).status in (400, 421)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST:8000", "[::1]:8000", "[::1]", "127.0.0.2"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "LOCALHOST:8000", "[::1]:8000", "[::1]", "127.0.0.2", "127.0.0.1:", "[0:0::1]"]
+)
 def test_names_of_this_machine_are_ours(host: str, site: Served) -> None:
     assert site.ask("/api/status", headers={"Host": host}).status == 200
 
@@ -174,6 +183,34 @@ def test_a_request_with_two_names_or_none_is_refused(site: Served) -> None:
         with socket.create_connection(("127.0.0.1", site.port), 10) as line:
             line.sendall(f"GET /api/status HTTP/1.1\r\n{head}Connection: close\r\n\r\n".encode())
             assert line.recv(20)[9:12] in (b"400", b"421")
+
+
+def test_a_name_that_could_never_match_is_refused_at_once(trader: Trader, tmp_path: Path) -> None:
+    for words in ("trader.example:8443", "", "a b", "http://x"):
+        done = trader("serve", "--port", "0", "--allow-host", words)
+        assert done.code == 2, words
+        assert "without a port" in done.stderr
+    ledger_at(tmp_path / "a.db", 1)
+    with served(
+        tmp_path, "--db", "a.db", "--allow-host", "FD00:0::2", "--allow-host", "Dot.Example.", **PINNED
+    ) as site:
+        for host in ("[fd00::2]:80", "dot.example", "DOT.example.:80"):
+            assert site.ask("/api/status", headers={"Host": host}).status == 200, host
+        assert "--allow-host" in site.ask("/api/status", headers={"Host": "evil.example"}).document["error"]["hint"]
+
+
+def test_everywhere_is_any_address_and_no_name_and_says_what_others_can_read(tmp_path: Path) -> None:
+    ledger_at(tmp_path / "a.db", 1)
+    (tmp_path / "token").write_text("canaryToken-0123456789abcdef", encoding="utf-8")
+    (tmp_path / "token").chmod(0o644)
+    words = ("--db", "a.db", "--host", "0.0.0.0", "--token-file", "token")  # noqa: S104 - with a token
+    with served(tmp_path, *words, **PINNED) as site:
+        known = {"Authorization": "Bearer canaryToken-0123456789abcdef"}
+        for host, status in (("192.168.7.7:8000", 200), ("[fd00::9]", 200), ("evil.example", 421)):
+            assert site.ask("/api/status", headers={**known, "Host": host}).status == status, host
+    said = "".join(site.said)
+    for words_said in ("chmod 600", "Not encrypted", "--allow-host"):
+        assert words_said in said
 
 
 def test_beyond_loopback_nothing_is_served_without_a_token(trader: Trader, tmp_path: Path) -> None:
@@ -190,6 +227,7 @@ def test_beyond_loopback_nothing_is_served_without_a_token(trader: Trader, tmp_p
 def test_with_a_token_only_who_knows_it(folder: Path, tmp_path: Path) -> None:
     token = "canaryToken-0123456789abcdef"
     (tmp_path / "token").write_text(token + "\n", encoding="utf-8")
+    (tmp_path / "token").chmod(0o600)
     words = ("--token-file", str(tmp_path / "token"), "--allow-host", "trader.example")
     with served(folder, *words, **PINNED) as site:
         refused = site.ask("/")
@@ -404,24 +442,118 @@ def test_without_the_extra_it_says_what_to_install(clean_env: dict[str, str], tm
     assert 'pip install "trader-cli[serve]"' in done.stderr
 
 
-def test_what_broke_is_told_in_the_log_and_not_to_who_asked(tmp_path: Path, trader: Trader) -> None:
-    db = ledger_at(tmp_path / "a.db", 2)
+def _broken(db: Path, *statements: str) -> None:
+    """Change rows as a stranger does."""
     with plain(db) as raw:
         for (name,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
             raw.execute(f"DROP TRIGGER {name}")
-        raw.execute("UPDATE portfolio SET equity_usdt = 'canary'")
+        for statement in statements:
+            raw.execute(statement)
         raw.commit()
-    with served(tmp_path, "--db", "a.db", LOG_FILE="t.log", **PINNED) as site:
-        came = site.ask("/api/status")
-        assert came.status in (500, 503)
-        assert "Traceback" not in came.text
+
+
+def test_rows_that_are_none_of_ours_are_told_as_damage(tmp_path: Path) -> None:
+    db = ledger_at(tmp_path / "a.db", 2)
+    _broken(db, "UPDATE portfolio SET equity_usdt = 'canary', ts_utc = 'canary' WHERE id = 2")
+    with served(tmp_path, "--db", "a.db", **PINNED) as site:
+        for path in ("/api/status", "/api/equity", "/"):
+            came = site.ask(path)
+            assert came.status == 503, path
+            assert "Traceback" not in came.text
+            assert "trader ledger verify" in came.text
+        assert site.ask("/api/equity").document["error"]["exit"] == 6
         assert site.ask("/healthz").status == 503
 
 
-def test_the_whole_ledger_is_proved_beside_it(tmp_path: Path) -> None:
+def test_what_broke_is_told_who_started_it_and_not_who_asked(tmp_path: Path) -> None:
+    ledger_at(tmp_path / "a.db", 2)
+    _soon(tmp_path, "import trader_cli.looks as looks", "looks.memory = lambda ledger: 1 / 0")
+    with served(tmp_path, "--db", "a.db", **PINNED, PYTHONPATH=_with(tmp_path)) as site:
+        came = site.ask("/api/memory")
+        assert came.status == 500
+        assert came.document["error"]["name"] == "FAILURE"
+        assert "ZeroDivisionError" not in came.text
+        assert "content-security-policy" in came.headers
+        assert site.ask("/api/status").status == 200
+    assert any("/api/memory broke: ZeroDivisionError" in line for line in site.said), site.said
+
+
+def _await(site: Served, words: str) -> None:
+    """Ask for the first page until it says so."""
+    deadline = time.monotonic() + 60
+    while words not in (text := site.ask("/").text):
+        assert time.monotonic() < deadline, text
+        time.sleep(0.1)
+
+
+def test_the_whole_ledger_is_proved_beside_it_and_another_in_its_place_anew(tmp_path: Path) -> None:
     ledger_at(tmp_path / "a.db", 5)
     with served(tmp_path, "--db", "a.db", "--verify-every", "1h", **PINNED) as site:
+        _await(site, "checks passed")
+        other = ledger_at(tmp_path / "b.db", 3)
+        _broken(other, "DELETE FROM trades")
+        other.replace(tmp_path / "a.db")
+        assert "checks passed" not in site.ask("/").text
+        _await(site, "FAILED")
+
+
+def test_what_cannot_be_proved_says_why(tmp_path: Path) -> None:
+    with Prover(tmp_path / "none.db", 3600, lambda: "whose") as prover:
         deadline = time.monotonic() + 60
-        while "checks passed" not in (text := site.ask("/").text):
-            assert time.monotonic() < deadline, text
+        while (found := prover.of("whose")) is None:
+            assert time.monotonic() < deadline
             time.sleep(0.1)
+    assert found.trouble is not None
+    assert "no ledger at" in found.trouble
+    assert prover.of("another") is None
+
+
+def test_idle_lines_do_not_keep_others_out(tmp_path: Path) -> None:
+    ledger_at(tmp_path / "a.db", 1)
+    _soon(tmp_path, "import trader_cli.web.server as server", "server.HEAD_SECS = 1.0")
+    with (
+        contextlib.ExitStack() as lines,
+        served(tmp_path, "--db", "a.db", **PINNED, PYTHONPATH=_with(tmp_path)) as site,
+    ):
+        for number in range(MOST_AT_ONCE):
+            line = lines.enter_context(socket.create_connection(("127.0.0.1", site.port), 10))
+            line.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n" if number % 2 else b"")
+        deadline = time.monotonic() + 30
+        while site.ask("/healthz").status != 200:
+            assert time.monotonic() < deadline, "they are still waited for"
+            time.sleep(0.1)
+
+
+def _soon(folder: Path, *lines: str) -> None:
+    """What a process of that folder does before anything else."""
+    (folder / "sitecustomize.py").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _with(folder: Path) -> str:
+    return f"{folder}:{ROOT}"
+
+
+def test_a_killed_server_leaves_no_proof_at_work(tmp_path: Path) -> None:
+    ledger_at(tmp_path / "a.db", 5)
+    command = [sys.executable, "-m", "trader_cli.main", "--db", "a.db", "--json", "serve", "--port", "0"]
+    process = subprocess.Popen(command, cwd=tmp_path, env={**ENV, **PINNED}, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    deadline = time.monotonic() + 20
+    while not (children := _children(process.pid)):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    while any(Path(f"/proc/{pid}").exists() for pid in children):
+        assert time.monotonic() < deadline, "it is still at work"
+        time.sleep(0.05)
+
+
+def _children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split() or [
+        child
+        for thread in Path(f"/proc/{pid}/task").iterdir()
+        for child in (thread / "children").read_text("ascii").split()
+    ]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from trader_cli.checkups import OFFLINE, ONLINE, VITAL, Patient, examine
+from trader_cli.checkups import OFFLINE, ONLINE, VITAL, Patient, examine, vital
 from trader_cli.commands.confirm import exposed_file
 from trader_cli.commands.options import Globals, command
 from trader_cli.core.errors import DiffersError, TraderError, UsageError
@@ -54,9 +54,7 @@ def health(g: Globals, max_age: MaxAge = "2h") -> None:
     except ValueError as error:
         raise UsageError(f"--max-age {error}", "Try: --max-age 2h") from None
     try:
-        found = list(examine(VITAL, _patient(g, span, fixes=False)))
-        if any(one.name == "ledger" and one.level is Level.SKIP for one in found):
-            found.append(Finding("ledger", Level.FAIL, "there is none yet", "Make one: trader cycle"))
+        found = vital(VITAL, _patient(g, span, fixes=False))
     except TraderError as error:
         found = [Finding("settings", Level.FAIL, error.message, error.hint)]
     g.out.record(health_document(found), [health_line(found)])

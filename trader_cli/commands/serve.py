@@ -53,23 +53,30 @@ def serve(
     Example: trader serve --port 8080
     """
     try:
-        from trader_cli.web.server import Place, is_loopback, serve_until_stopped
+        from trader_cli.web.server import Place, is_everywhere, is_loopback, own_name, serve_until_stopped
     except ImportError as error:
         raise ConfigError(
             f"serve needs a package that is not installed: {error.name}", 'Install it: pip install "trader-cli[serve]"'
         ) from error
-    loaded, token = g.loaded(), _token(token_file)
+    loaded, token = g.loaded(), _token(g, token_file)
     g.settings()  # log lines begin
     if token is None and not is_loopback(host):
         raise UsageError(
             f"--host {host} can be reached by others, and that needs a token",
             "Make one: openssl rand -hex 24 > token; then --token-file token",
         )
-    place = Place(host, tuple(allow_host or ()), token)
+    names = {words: own_name(words) for words in allow_host or ()}
+    for words in (words for words, name in names.items() if name is None):
+        raise UsageError(f'--allow-host needs a name or an address, without a port, was "{words}"')
+    place = Place(host, tuple(name for name in names.values() if name is not None), token)
     every_secs, came_in = _every(verify_every) / 1000, signals(g, quietly=True)
     with listen(host, port) as (listening, at):
         g.out.record({"schema": "trader.serve/1", "url": at}, [f"Read-only dashboard: {at}  (Ctrl-C stops)"])
-        serve_until_stopped(listening, place, loaded, came_in, docs, every_secs)
+        if is_everywhere(host) and not names:
+            g.out.say("At any address of this machine; by a name only with --allow-host NAME.")
+        if not is_loopback(host):
+            g.out.say("Not encrypted: the token and all that is shown can be read on the way. Put TLS before it.")
+        serve_until_stopped(listening, place, loaded, came_in, docs, every_secs, g.out.warn)
 
 
 def _every(words: str) -> int:
@@ -79,7 +86,7 @@ def _every(words: str) -> int:
         raise UsageError(f"--verify-every {error}", "Or 0 for never.") from None
 
 
-def _token(file: Path | None) -> str | None:
+def _token(g: Globals, file: Path | None) -> str | None:
     if file is None:
         return None
     token = read_text(file, "--token-file").strip()
@@ -88,5 +95,7 @@ def _token(file: Path | None) -> str | None:
             f"--token-file must hold one token of {LEAST_TOKEN} or more printable characters",
             f"Make one: openssl rand -hex 24 > {file}",
         )
+    if file.stat().st_mode & 0o077:
+        g.out.warn(f"{file} can be read by others. Fix: chmod 600 {file}")
     keep_secret("--token-file", token)
     return token

@@ -12,7 +12,7 @@ Moment = int
 _UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _WRITTEN = re.compile(r"([0-9]{1,15})(ms|[smhd])", re.ASCII)
 _SPAN = re.compile(r"([1-9][0-9]{0,5})([smhdw])", re.ASCII)
-DAY_MS = _UNIT_MS["d"]
+HOUR_MS, DAY_MS = _UNIT_MS["h"], _UNIT_MS["d"]
 
 
 @lru_cache(maxsize=4096)

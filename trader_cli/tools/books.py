@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trader_cli.core.decimals import dec
-from trader_cli.core.moments import Moment, day_start, iso, parse_iso
+from trader_cli.core.moments import HOUR_MS, Moment, day_start, iso, parse_iso
 from trader_cli.schemas.book import Book, Snapshot
 from trader_cli.schemas.situation import History
 from trader_cli.tools import chain
@@ -24,8 +24,6 @@ from trader_cli.tools.rows import (
     snapshot_columns,
 )
 from trader_cli.tools.store import Transaction
-
-HOUR_MS = 3_600_000
 
 _HISTORY = ("events", "order_events", "orders", "portfolio", "trades")
 """The tables that what the account did lately follows from."""

@@ -11,12 +11,33 @@ from dataclasses import dataclass
 from trader_cli.core.moments import parse_iso
 from trader_cli.schemas.performance import Mark
 from trader_cli.tools.ledger import Ledger
+from trader_cli.tools.rows import readable
 
 MOST = 600
-_POINT = "id, ts_utc, CAST(equity_usdt AS REAL), CAST(mark_price AS REAL)"
+_ROWS = (
+    "SELECT id, ts_utc, CAST(equity_usdt AS REAL), CAST(mark_price AS REAL), CAST(deposits_usdt AS REAL) "
+    "FROM portfolio WHERE id > ? ORDER BY id"
+)
 
-_Point = tuple[int, str, float, float]
-"""A snapshot: id, time, equity, price."""
+_Point = tuple[int, str, float, float | None]
+"""A snapshot: id, time, equity, what holding would be worth."""
+
+
+@dataclass(slots=True)
+class _Holder:
+    """Holds what its deposits bought at the mark they came at, or had before at the first; pays no costs."""
+
+    deposits: float | None = None
+    held: float = 0.0
+
+    def worth(self, equity: float, price: float, deposits: float) -> float | None:
+        """At the next snapshot; None while there is no price."""
+        if price <= 0:
+            return None
+        came = equity if self.deposits is None else deposits - self.deposits
+        self.deposits = deposits
+        self.held += came / price
+        return self.held * price
 
 
 @dataclass(slots=True)
@@ -45,11 +66,27 @@ class Curve:
     def _anew(self) -> None:
         self._seen: tuple[str, int, str] | None = None
         self._first: _Point | None = None
+        self._holder = _Holder()
         self._width = 1
         self._stretches: dict[int, _Stretch] = {}
 
+    def is_ahead_of(self, ledger: Ledger) -> bool:
+        """Whether more was read than this look at the same ledger can show, because it is of a moment before."""
+        if self._seen is None or self._seen[0] != ledger.ledger_id:
+            return False
+        newest = ledger.db.execute("SELECT max(id) FROM portfolio").fetchone()[0]
+        return (newest or 0) < self._seen[1]
+
     def marks(self, ledger: Ledger) -> tuple[Mark, ...]:
-        """Equity, and what holding from the first snapshot on would have come to, oldest first."""
+        """Equity, and what holding from the first snapshot on would have come to, oldest first. Raises LedgerError."""
+        with readable("the snapshots"):
+            try:
+                return self._marks(ledger)
+            except BaseException:
+                self._anew()  # some of it may have been read
+                raise
+
+    def _marks(self, ledger: Ledger) -> tuple[Mark, ...]:
         last = 0
         if self._seen is not None:
             ledger_id, last, when = self._seen
@@ -68,7 +105,8 @@ class Curve:
     def _read(self, ledger: Ledger, after: int, newest: int) -> None:
         while newest // self._width >= MOST:
             self._broaden()
-        for point in ledger.db.execute(f"SELECT {_POINT} FROM portfolio WHERE id > ? ORDER BY id", (after,)):
+        for at, when, equity, price, deposits in ledger.db.execute(_ROWS, (after,)):
+            point = at, when, equity, self._holder.worth(equity, price, deposits)
             if self._first is None:
                 self._first = point
             stretch = self._stretches.get(point[0] // self._width)
@@ -95,9 +133,4 @@ class Curve:
             points |= {one.low, one.high}
         if self._stretches:
             points.add(self._stretches[max(self._stretches)].last)
-        begun = self._first
-        rate = begun[2] / begun[3] if begun is not None and begun[3] > 0 else None
-        return tuple(
-            Mark(parse_iso(when), equity, None if rate is None or price <= 0 else rate * price)
-            for _, when, equity, price in sorted(points)
-        )
+        return tuple(Mark(parse_iso(when), equity, hold) for _, when, equity, hold in sorted(points))

@@ -304,6 +304,8 @@ def page(ledger: Ledger, what: str, rows: int, before: int | None = None, agent:
 def costs(ledger: Ledger, first: Moment, end: Moment) -> list[Row]:
     """What each model was asked for and cost on each UTC day (of the wall) of a span, newest first."""
     found: dict[tuple[str, str], Row] = {}
+    if "model_reserves" not in ledger.tables:
+        return []  # a reader of an older ledger
     for day, model, amount, tokens_in, tokens_out, answered in ledger.db.execute(
         "SELECT substr(r.wall_ts, 1, 10), r.model, coalesce(c.cost_usd, r.amount_usd), c.input_tokens, "
         "c.output_tokens, c.status = 'ok' FROM model_reserves AS r LEFT JOIN model_calls AS c ON c.reserve_id = r.id "

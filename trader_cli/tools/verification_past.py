@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from trader_cli.core.decimals import ZERO, add, dec, sub
-from trader_cli.core.moments import Moment, day_start, parse_iso, read_span
+from trader_cli.core.moments import HOUR_MS, Moment, day_start, parse_iso, read_span
 from trader_cli.core.orders import LATE_MS
 from trader_cli.schemas.book import Book
 from trader_cli.schemas.market import Candle, Costs, Defect, Market, Observation, Window
@@ -20,7 +20,6 @@ from trader_cli.schemas.order import SETTLED, OrderState, Side
 from trader_cli.schemas.question import Answer
 from trader_cli.schemas.situation import History, Limits, Situation, TradingState
 from trader_cli.tools.accounts import changed
-from trader_cli.tools.books import HOUR_MS
 from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.rows import ANEW, TAKEN_OR_REFUSED, read_market, refused_by_exchange
 from trader_cli.tools.strategy import UNDEFINED

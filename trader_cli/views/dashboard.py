@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from html import escape
+from itertools import groupby
 from typing import Any, Protocol
 
 from trader_cli.core.decimals import brief, dec, div, sub
@@ -55,36 +56,14 @@ _LIMITS = {
 }
 _COUNTS = ("orders_per_day", "orders_per_hour", "losing_streak", "rejected_streak")
 
-STYLE = """
-.bar{display:flex;gap:8px 14px;align-items:baseline;flex-wrap:wrap}.bar nav{margin-left:auto;display:flex;gap:14px}
-.state{font-size:2.1rem;font-weight:750;line-height:1.1;letter-spacing:-.01em}.state.well{color:var(--up)}
-.state.slow{color:var(--testnet)}.state.halt{color:var(--down)}.badge.real{background:var(--real);color:var(--card);
-border-color:var(--real)}.lost #state::after{content:"not updated: the server does not answer";display:block;
-color:var(--down);font-weight:600;margin-top:6px}.skip{position:absolute;left:-999px}.skip:focus{left:12px;top:8px;
-background:var(--card);padding:6px 10px;z-index:2}#top{margin-bottom:6px}td.why{white-space:normal!important;
-min-width:16em;overflow-wrap:anywhere}td a{font-family:ui-monospace,SFMono-Regular,Menlo,monospace}
-.two{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(420px,100%),1fr));gap:12px;align-items:start}
-.two .box{margin:0}.two{margin-top:12px}figure:focus-visible,a:focus-visible,summary:focus-visible{outline:2px solid
-var(--equity);outline-offset:2px;border-radius:6px}output{display:block;min-height:1.5em;color:var(--ink);
-font-size:.9rem}svg .cross{stroke:var(--soft);stroke-width:1;fill:none}meter{width:8.5em;height:.8em;max-width:100%}
-pre{background:var(--card);border:1px solid var(--rule);border-radius:10px;padding:14px;overflow-x:auto;margin:12px 0 0;
-font:12.5px/1.5 ui-monospace,SFMono-Regular,Menlo,monospace;white-space:pre-wrap;overflow-wrap:anywhere}
-td.tag{font-weight:650}.said{max-width:80ch}.quiet{color:var(--soft)}.warn{color:var(--down);font-weight:600}
-@media(min-width:621px){.cards{grid-template-columns:repeat(auto-fit,minmax(152px,1fr))}}
-@media(max-width:620px){.state{font-size:1.6rem}.bar nav{margin-left:0;width:100%}.hide{display:none}meter{width:4.5em}
-th,td{padding:5px 6px}.name:first-child{min-width:6.5em}.stack thead{position:absolute;left:-999px}
-.stack tr{display:flex;flex-wrap:wrap;gap:1px 12px;padding:8px 0;border-bottom:1px solid var(--rule)}
-.stack tr:last-child{border-bottom:0}.stack td{padding:0;border:0}.stack td.hide,.stack td:empty{display:none}
-.stack td.last{margin-left:auto;order:1}.stack td.why{flex-basis:100%;min-width:0;order:2;color:var(--soft)}
-.stack td.ruled{order:3}}
-"""
-
 
 class Proof(Protocol):
-    """What came of proving the whole ledger."""
+    """What came of proving the whole ledger; `trouble`: why it could not be."""
 
     @property
     def at(self) -> Moment: ...
+    @property
+    def trouble(self) -> str | None: ...
     @property
     def checks(self) -> int: ...
     @property
@@ -124,28 +103,32 @@ def first_page(seen: Seen) -> str:
     elif not seen.ready:
         words = "A long ledger is being read: chart, limits and policies follow in a moment."
         parts.append(f'<div id="chart" class="box" data-soon="yes"><p class="note">{words}</p></div>')
-    parts.append(f'<div id="cycles">{box("Last cycles", _cycles(seen.cycles), _older(seen.cycles))}</div>')
+    parts.append(f'<div id="cycles">{_box("Last cycles", _cycles(seen.cycles), _older(seen.cycles))}</div>')
     parts.append(f'<div id="rest" class="two">{"".join(_rest(seen))}</div>')
+    parts.append(f'<div id="failures">{_box("What failed", _failures(seen.failures))}</div>')
     return _page(title, "".join(parts))
 
 
 def empty_page(words: str, hint: str) -> str:
     """Before there is a ledger."""
     body = f'<h2>{safe(words)}</h2><p class="said">{safe(hint)}. This page shows it as soon as it is there.</p>'
-    return _page("no ledger yet", f'{_head("", "trader")}<section id="state">{body}</section>')
+    return _page(
+        "no ledger yet", f'{_head("", "trader")}<section id="state" data-said="{safe(words)}">{body}</section>'
+    )
 
 
-def error_page(words: str, hint: str | None) -> str:
-    """What went wrong."""
+def error_page(status: int, words: str, hint: str | None) -> str:
+    """What went wrong, under an HTTP status."""
     then = "" if hint is None else f'<p class="said">{safe(hint)}</p>'
-    return _page("not found", f'{_head("", "trader")}<section id="state"><h2>{safe(words)}</h2>{then}</section>')
+    body = f'<section id="state" data-said="{safe(words)}"><h2>{safe(words)}</h2>{then}</section>'
+    return _page(f"error {status}", f"{_head('', 'trader')}{body}")
 
 
 def cycles_page(rows: Sequence[Row], mode: str, symbol: str, most: int) -> str:
     """Many cycles."""
     older = _older(rows) if len(rows) == most else Markup("")
     return _page(
-        f"cycles of {symbol}", f'{_head(mode, symbol)}<div id="cycles">{box("Cycles", _cycles(rows), older)}</div>'
+        f"cycles of {symbol}", f'{_head(mode, symbol)}<div id="cycles">{_box("Cycles", _cycles(rows), older)}</div>'
     )
 
 
@@ -154,7 +137,7 @@ def trace_page(whole: Row, why: Sequence[str]) -> str:
     name = str(whole["trace_id"])
     head = _head(str(whole["mode"] or ""), f"cycle {name[:8]}")
     when = f'<p class="soft">{safe(str(whole["ts_utc"]))} UTC · trace {safe(name)}</p>'
-    parts: list[str] = [head, f'<section id="why">{when}<h3>Why</h3>{_pre(why)}</section>']
+    parts: list[str] = [head, f'<section id="why">{when}<h2>Why</h2>{_pre(why)}</section>']
     rows = trace_lines({key: value for key, value in whole.items() if key != "prompts"})
     parts.append(f'<details class="box" id="rows"><summary>Every row</summary>{_pre(rows)}</details>')
     prompts = {one["sha256"]: one for one in whole.get("prompts", ())}
@@ -183,7 +166,9 @@ def _page(title: str, body: str) -> str:
         '<noscript><meta http-equiv="refresh" content="30"></noscript>\n<link rel="icon" href="data:,">\n'
         f'<title>{safe(title)}</title>\n<link rel="stylesheet" href="/static/style.css">\n'
         '<script src="/static/live.js" defer></script>\n</head>\n<body>\n'
-        f'<a class="skip" href="#state">To the state</a>\n<main>\n{body}\n</main>\n</body>\n</html>\n'
+        '<a class="skip" href="#main">Past the links</a>\n<p id="lost" role="alert"></p>\n'
+        '<p id="news" class="skip" aria-live="polite"></p>\n'
+        f'<main id="main" tabindex="-1">\n{body}\n</main>\n</body>\n</html>\n'
     )
 
 
@@ -211,18 +196,15 @@ def _state(status: Row, seen: Seen) -> tuple[str, str]:
 
 def _standing(seen: Seen, state: str, kind: str) -> Markup:
     status = seen.status
-    said = []
+    said: list[str] = []
     if status["cause"]:
-        said.append(safe(str(status["cause"])))
-    said += [safe(f"order {name} is in doubt: trader recover") for name in status["unsettled_orders"]]
+        said.append(str(status["cause"]))
+    said += [f"order {name} is in doubt: trader recover" for name in status["unsettled_orders"]]
     if status["account_differs"] is not None:
-        said.append(safe(str(status["account_differs"])))
+        said.append(str(status["account_differs"]))
     if status["models_failing_cycles"]:
-        said.append(
-            safe(
-                f"no usable answer of a model for {status['models_failing_cycles']} cycles: {status['models_failure']}"
-            )
-        )
+        cycles = status["models_failing_cycles"]
+        said.append(f"no usable answer of a model for {cycles} cycles: {status['models_failure']}")
     when = []
     if status["last_cycle_wall_at"] is not None:
         ago = (seen.now - parse_iso(status["last_cycle_wall_at"])) // 1000
@@ -230,10 +212,11 @@ def _standing(seen: Seen, state: str, kind: str) -> Markup:
         left = status["next_due_secs"]
         when.append(f"next {'in ' + _span(left) if left > 0 else 'was due ' + _span(-left) + ' ago'}")
     when.append(f"{status['cycles']:,} cycles")
-    words = "".join(f'<p class="said warn">{one}</p>' for one in said)
+    words = "".join(f'<p class="said warn">{safe(one)}</p>' for one in said)
+    told = safe(". ".join((state, *said)))
     where = f"{safe(str(status['market'] or ''))} · {safe(str(status['ledger']))}"
     return Markup(
-        f'<section id="state" aria-live="polite"><p class="state {kind}">{safe(state)}</p>{words}'
+        f'<section id="state" data-said="{told}"><p class="state {kind}">{safe(state)}</p>{words}'
         f'<p class="soft facts">{" · ".join(when)} · {where}</p></section>\n'
     )
 
@@ -258,7 +241,7 @@ def _money(seen: Seen) -> Markup:
     cards = [
         card("Equity", amount(status["equity"]), f"{safe(quote)}, put in {amount(status['deposits'])}"),
         card("Gain", profit(gain), str(colored(percent(share), share))),
-        card("Position", amount(status["base"]), f"{safe(base)}, worth {amount(worth)} {safe(quote)}"),
+        card("Position", safe(brief(status["base"])), f"{safe(base)}, worth {amount(worth)} {safe(quote)}"),
         card("Cash", amount(status["quote"]), safe(quote)),
         card("Realized", profit(status["realized_pnl"]), f"open {amount(status['unrealized_pnl'], signed=True)}"),
         card("Models today", f"${amount(spent)}", f"of ${amount(budget)}"),
@@ -279,7 +262,7 @@ def _chart(symbol: str, marks: Sequence[Mark], deals: Sequence[Deal]) -> Markup:
     listed = table(("Time (UTC)", "Equity", "Hold"), rows)
     return Markup(
         f'<figure id="chart" class="box" tabindex="0" role="group" aria-label="Equity over time; arrow keys read it" '
-        f'data-points="{points}">{charts}<output aria-live="polite">{safe(_told(marks[-1]))}</output>'
+        f'data-points="{points}">{charts}<output aria-live="off">{safe(_told(marks[-1]))}</output>'
         f"<figcaption>Equity beside holding from the first snapshot on, without costs. Point at the chart, or use the "
         f'arrow keys, to read values.</figcaption><details id="values"><summary>As a table</summary>{listed}</details>'
         "</figure>\n"
@@ -310,11 +293,12 @@ def _cycles(rows: Sequence[Row]) -> Markup:
     body = (
         (
             _when(row),
-            Markup(f'<a href="/traces/{safe(str(row["trace_id"]))}">{safe(str(row["trace_id"])[:8])}</a>'),
+            _trace_link(str(row["trace_id"])),
             safe(_action(row)),
             safe(str(row["why"] or "")),
             safe(_ruled(row)),
-            *(_money_of(row[name]) for name in ("filled", "price", "equity")),
+            NONE if row["filled"] is None else safe(brief(dec(row["filled"]))),
+            *(_money_of(row[name]) for name in ("price", "equity")),
         )
         for row in rows
     )
@@ -351,11 +335,14 @@ def _older(rows: Sequence[Row]) -> Markup:
 
 
 def _rest(seen: Seen) -> Iterator[Markup]:
-    yield box("Limits", _limits(seen.limits))
-    yield box("Policies", _policies(seen.policies))
-    yield box("Models, by day", _costs(seen.costs))
-    yield box("What failed", _failures(seen.failures))
-    yield box("Proof of the ledger", _proof(seen))
+    yield _box("Limits", _limits(seen.limits))
+    yield _box("Policies", _policies(seen.policies))
+    yield _box("Models, by day", _costs(seen.costs))
+    yield _box("Proof of the ledger", _proof(seen))
+
+
+def _box(title: str, *parts: str) -> Markup:
+    return box(title, *parts, level=2)
 
 
 def _limits(rows: Sequence[Row]) -> Markup:
@@ -364,7 +351,8 @@ def _limits(rows: Sequence[Row]) -> Markup:
         name, used, limit = str(row["name"]), dec(row["used"]), dec(row["limit"])
         share = float(div(used, limit)) if limit else 1.0
         bar = (
-            f'<meter min="0" max="1" low="0.7" high="0.9" optimum="0" value="{min(share, 1.0):.3f}">'
+            f'<meter aria-label="{safe(_LIMITS.get(name, name))}" min="0" max="1" low="0.7" high="0.9" optimum="0" '
+            f'value="{min(share, 1.0):.3f}">'
             f"{percent(share, signed=False, digits=0)}</meter>"
         )
         told: Callable[[Decimal], str] = brief if name in _COUNTS else amount
@@ -403,22 +391,20 @@ def _costs(rows: Sequence[Row]) -> Markup:
 
 
 def _failures(rows: Sequence[Row]) -> Markup:
+    """One line a cycle: what is worst of it, and how much more there was."""
     if not rows:
         return Markup('<p class="note">Nothing.</p>')
-    items = (
-        (
-            _when(row),
-            safe(str(row["kind"])),
-            Markup(f"{safe(str(row['message'] or row['who'] or ''))}{_trace_link(row)}"),
-        )
-        for row in rows
-    )
-    return stack(("Time (UTC)", "Kind", "What"), items, ("when", "tag", "why"))
+    told = []
+    for _, each in groupby(enumerate(rows), key=lambda one: one[1]["trace_id"] or one[0]):
+        of = [row for _, row in each]
+        row = next((one for one in of if not str(one["kind"]).startswith("MODEL")), of[0])
+        words = str(row["message"] or row["who"] or "") + (f" (and {len(of) - 1} more)" if len(of) > 1 else "")
+        told.append((_when(row), _trace_link(row["trace_id"]), safe(str(row["kind"])), safe(words)))
+    return stack(("Time (UTC)", "Cycle", "Kind", "What"), told, ("when", "", "tag", "why"))
 
 
-def _trace_link(row: Row) -> str:
-    name = row["trace_id"]
-    return "" if name is None else f' <a href="/traces/{safe(str(name))}">{safe(str(name)[:8])}</a>'
+def _trace_link(name: str | None) -> Markup:
+    return Markup("" if name is None else f'<a href="/traces/{safe(name)}">{safe(name[:8])}</a>')
 
 
 def _proof(seen: Seen) -> Markup:
@@ -427,9 +413,11 @@ def _proof(seen: Seen) -> Markup:
     if seen.proved is None:
         return Markup('<p class="note">The whole ledger is being proved, or will be soon.</p>')
     ago = _span((seen.now - seen.proved.at) // 1000)
+    if seen.proved.trouble is not None:
+        return Markup(f'<p class="warn">Could not be proved {ago} ago: {safe(seen.proved.trouble)}</p>')
     if seen.proved.failed:
-        names = ", ".join(seen.proved.failed)
-        return Markup(f'<p class="warn">{safe(f"FAILED {ago} ago: {names}. See: trader ledger verify")}</p>')
+        names = safe(", ".join(seen.proved.failed))
+        return Markup(f'<p class="warn">FAILED {ago} ago: {names}. See: trader ledger verify</p>')
     return Markup(f'<p class="note">All {seen.proved.checks} checks passed {ago} ago.</p>')
 
 

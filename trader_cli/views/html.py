@@ -122,8 +122,9 @@ def profit(value: Decimal) -> Markup:
     return colored(amount(value, signed=True), value)
 
 
-def box(title: str, *parts: str) -> Markup:
-    return Markup(f'<div class="box"><h3>{safe(title)}</h3>{"".join(parts)}</div>\n')
+def box(title: str, *parts: str, level: int = 3) -> Markup:
+    """A part of a page under its heading."""
+    return Markup(f'<div class="box"><h{level}>{safe(title)}</h{level}>{"".join(parts)}</div>\n')
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[Markup]], names: int = 1) -> Markup:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from trader_cli import __version__, checkups, looks
 from trader_cli.config import Loaded
 from trader_cli.core.errors import BusyError, NotFoundError, TraderError, UsageError
-from trader_cli.core.moments import DAY_MS, day_start, iso
-from trader_cli.core.redaction import redact
+from trader_cli.core.moments import DAY_MS, day_start
 from trader_cli.schemas.question import Agent
 from trader_cli.schemas.vital import Level
 from trader_cli.tools import queries, reasons
@@ -29,7 +29,8 @@ from trader_cli.views.metrics import exposition
 from trader_cli.views.output import as_json
 from trader_cli.views.svg import STYLE
 from trader_cli.views.why import why_lines
-from trader_cli.web.guard import error_body
+from trader_cli.web.errors import told
+from trader_cli.web.guard import BROKEN
 from trader_cli.web.ledgers import COST_DAYS, Looking
 from trader_cli.web.openapi import answers, described
 from trader_cli.web.proof import Prover
@@ -37,9 +38,10 @@ from trader_cli.web.proof import Prover
 MOST_ROWS = 500
 LINES = 100
 """How wide the screen of a trace is, in characters."""
-_PAGES = ("/", "/cycles")
 SHOWN = 20
 """So many cycles stand on the first page."""
+HEALTH_SECS = 2.0
+"""So long an answer about health stands: it is dear, and anybody may ask."""
 
 Limit = Annotated[int, Query(ge=1, le=MOST_ROWS, description="How many rows.")]
 Before = Annotated[
@@ -49,9 +51,8 @@ Before = Annotated[
 _DESCRIPTION = "A ledger, read-only: documents as `trader ... --json` prints them. Pages follow each other by `Link`."
 
 
-def make_app(loaded: Loaded, prover: Prover, docs: bool = False) -> FastAPI:
-    """The paths over the ledger of some settings; `docs`: with its OpenAPI document at /openapi.json."""
-    looking = Looking(loaded.settings)
+def make_app(loaded: Loaded, looking: Looking, prover: Prover, docs: bool = False) -> FastAPI:
+    """The paths over a ledger; `docs`: with its OpenAPI document at /openapi.json."""
     threading.Thread(target=looking.warm, name="reading", daemon=True).start()
     app = FastAPI(
         title="trader",
@@ -60,6 +61,7 @@ def make_app(loaded: Loaded, prover: Prover, docs: bool = False) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json" if docs else None,
+        redirect_slashes=False,  # a redirection would name the scheme and host that a proxy hides
     )
     _api(app, looking)
     _pages(app, looking, prover)
@@ -74,16 +76,14 @@ def make_app(loaded: Loaded, prover: Prover, docs: bool = False) -> FastAPI:
 
 
 def _api(app: FastAPI, looking: Looking) -> None:
-    @app.get("/api/status", responses=answers("trader.status/1", 404), summary="Where we stand.")
-    def status(request: Request) -> Response:
-        with looking.ledger() as ledger:
-            return _document(request, looks.status(looking.settings, ledger, wall_now()))
-
-    @app.get("/api/limits", responses=answers("trader.limits/1", 404), summary="The limits, and how near each is.")
-    def limits(request: Request) -> Response:
-        with looking.ledger() as ledger:
-            return _document(request, looking.limits(ledger))
-
+    """Documents of the whole ledger, its lists page by page, and one trace."""
+    for path, schema, summary, read in (
+        ("status", "trader.status/1", "Where we stand.", looking.status),
+        ("limits", "trader.limits/1", "The limits, and how near each is.", looking.limits),
+        ("equity", "trader.equity/1", "Equity and holding, for a chart.", looking.equity),
+        ("memory", "trader.memory/1", "What is believed of each policy.", looking.memory),
+    ):
+        _whole(app, looking, f"/api/{path}", answers(schema, 404), summary, read)
     for what, about in (
         ("cycles", "Cycles, newest first; `before` is the id of a plan."),
         ("trades", "Trades, newest first."),
@@ -91,7 +91,21 @@ def _api(app: FastAPI, looking: Looking) -> None:
         ("portfolio", "The book after each cycle, newest first."),
     ):
         _paged(app, looking, what, about)
+    _decisions(app, looking)
+    _costs(app, looking)
+    _trace(app, looking)
 
+
+def _whole(
+    app: FastAPI, looking: Looking, path: str, responses: Any, summary: str, read: Callable[[Ledger], Mapping[str, Any]]
+) -> None:
+    @app.get(path, responses=responses, summary=summary, name=path.rpartition("/")[2])
+    def whole(request: Request) -> Response:
+        with looking.ledger() as ledger:
+            return _document(request, read(ledger))
+
+
+def _decisions(app: FastAPI, looking: Looking) -> None:
     @app.get("/api/decisions", responses=answers("trader.decisions/1", 404, 422), summary="Decisions, newest first.")
     def decisions(
         request: Request,
@@ -103,17 +117,8 @@ def _api(app: FastAPI, looking: Looking) -> None:
             rows = queries.page(ledger, "decisions", limit, before, None if agent is None else Agent(agent))
             return _page(request, "decisions", rows, limit)
 
-    @app.get("/api/equity", responses=answers("trader.equity/1", 404), summary="Equity and holding, for a chart.")
-    def equity(request: Request) -> Response:
-        with looking.ledger() as ledger:
-            points = [{"ts_utc": iso(one.at), "equity": one.equity, "hold": one.hold} for one in looking.marks(ledger)]
-            return _document(request, {"schema": "trader.equity/1", "points": points})
 
-    @app.get("/api/memory", responses=answers("trader.memory/1", 404), summary="What is believed of each policy.")
-    def memory(request: Request) -> Response:
-        with looking.ledger() as ledger:
-            return _document(request, looking.memory(ledger))
-
+def _costs(app: FastAPI, looking: Looking) -> None:
     @app.get("/api/costs", responses=answers("trader.costs/1", 404, 422), summary="What models cost, day by day (UTC).")
     def costs(
         request: Request, days: Annotated[int, Query(ge=1, le=COST_DAYS, description="How many days.")] = 7
@@ -122,6 +127,8 @@ def _api(app: FastAPI, looking: Looking) -> None:
             rows = looking.costs(ledger, day_start(wall_now()) + DAY_MS, days)
             return _document(request, {"schema": "trader.costs/1", "costs": rows})
 
+
+def _trace(app: FastAPI, looking: Looking) -> None:
     @app.get("/api/traces/{trace_id}", responses=answers("trader.trace/1", 404, 422), summary="All rows of a cycle.")
     def trace(
         request: Request,
@@ -198,11 +205,12 @@ def _pages(app: FastAPI, looking: Looking, prover: Prover) -> None:
             lines = why_lines(reason, LINES)
         return _tagged(request, dashboard.trace_page(whole, lines), "text/html")
 
-    for name, kind, text in (
-        ("style.css", "text/css", PAGE_STYLE + STYLE + dashboard.STYLE),
-        ("live.js", "text/javascript", resources.files("trader_cli.web").joinpath("live.js").read_text("utf-8")),
-    ):
-        _static(app, name, kind, text)
+    _static(app, "style.css", "text/css", PAGE_STYLE + STYLE + _file("dashboard.css"))
+    _static(app, "live.js", "text/javascript", _file("live.js"))
+
+
+def _file(name: str) -> str:
+    return resources.files("trader_cli.web").joinpath(name).read_text("utf-8")
 
 
 def _static(app: FastAPI, name: str, kind: str, text: str) -> None:
@@ -216,7 +224,7 @@ def _seen(looking: Looking, ledger: Ledger, prover: Prover) -> dashboard.Seen:
     now, ready = wall_now(), looking.is_warm()
     return dashboard.Seen(
         now=now,
-        status=looks.status(looking.settings, ledger, now),
+        status=looking.status(ledger),
         ready=ready,
         marks=looking.marks(ledger) if ready else (),
         deals=looks.deals(ledger),
@@ -225,7 +233,7 @@ def _seen(looking: Looking, ledger: Ledger, prover: Prover) -> dashboard.Seen:
         costs=looking.costs(ledger, day_start(now) + DAY_MS, 7),
         limits=looking.limits(ledger)["limits"] if ready else (),
         failures=list(queries.failures(ledger, 10)),
-        proved=prover.newest,
+        proved=prover.of(looking.whose(ledger)),
         proves=prover.every_secs > 0,
     )
 
@@ -239,22 +247,23 @@ def _for_machines(app: FastAPI, looking: Looking, loaded: Loaded) -> None:
         with looking.ledger() as ledger:
             return Response(exposition(looks.metrics(looking.settings, ledger)), media_type="text/plain; version=0.0.4")
 
+    asking, kept = threading.Lock(), [(-HEALTH_SECS, False)]
+
     @app.get("/healthz", include_in_schema=False)
     def healthz() -> Response:
-        patient = checkups.Patient(loaded, None, exposed=False, now=wall_now())
-        found = list(checkups.examine(checkups.SEEN, patient))
-        well = all(one.level is not Level.FAIL for one in found)
+        with asking:
+            if time.monotonic() - kept[0][0] >= HEALTH_SECS:
+                patient = checkups.Patient(loaded, None, exposed=False, now=wall_now())
+                found = checkups.vital(checkups.SEEN, patient)
+                kept[0] = time.monotonic(), all(one.level is not Level.FAIL for one in found)
+        well = kept[0][1]
         return JSONResponse({"status": "ok" if well else "fail"}, 200 if well else 503)
 
 
 def _errors(app: FastAPI) -> None:
-    """What went wrong, in the manner of who asked: a page for a page, a document for the rest."""
-
     def said(request: Request, status: int, words: str, hint: str | None = None) -> Response:
-        words = redact(words)
-        if request.url.path in _PAGES or request.url.path.startswith("/traces/"):
-            return HTMLResponse(dashboard.error_page(words, hint), status)
-        return JSONResponse({"schema": "trader.error/1", "error": error_body(status, words, hint)}, status)
+        body, kind = told(request.url.path, status, words, hint)
+        return Response(body, status, media_type=kind)
 
     @app.exception_handler(TraderError)
     async def known(request: Request, error: TraderError) -> Response:
@@ -272,3 +281,7 @@ def _errors(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def missing(request: Request, error: HTTPException) -> Response:
         return said(request, error.status_code, "there is no such page", "See: /")
+
+    @app.exception_handler(Exception)
+    async def broke(request: Request, _error: Exception) -> Response:  # the guard hears of it, too
+        return said(request, 500, BROKEN)

@@ -11,21 +11,28 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
-import json
 import logging
+import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from hmac import compare_digest
 from typing import Any
+
+from trader_cli.web.errors import told
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Refusal = tuple[int, str, str | None, dict[str, str]]
+"""A status, what is wrong, what to do, and headers."""
+
+BROKEN = "trader is wrong here, not you; who started it was told more"
 
 OPEN = frozenset({"/healthz"})
 """Asked without a token: for whoever starts containers. It says no more than that."""
 
 _LOG = logging.getLogger("trader.web")
+_HOST = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::[0-9]*)?", re.ASCII)
 
 HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
@@ -47,13 +54,53 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-class Guard:
-    """An application behind the door. `names` are what it may be asked as, without a port; loopback always."""
+def is_everywhere(host: str) -> bool:
+    """Whether an address to listen at stands for all that a machine has."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return not host
 
-    def __init__(self, app: App, names: Iterable[str] = (), token: str | None = None) -> None:
+
+def own_name(words: str) -> str | None:
+    """A name or an address without a port in the form that `host_of` gives; None for what is neither."""
+    try:
+        return ipaddress.ip_address(words.strip("[]")).compressed
+    except ValueError:
+        return None if ":" in words else host_of(words)
+
+
+def host_of(header: str) -> str | None:
+    """Whom a Host header names: an address in its short form, or a name in lower case. None for a malformed one.
+
+    Source: RFC 9110, section 7.2, and RFC 3986, section 3.2.2; a port may be empty, a final dot is the root's.
+    """
+    found = _HOST.fullmatch(header)
+    if found is None:
+        return None
+    if found["six"] is None:
+        return found["name"].removesuffix(".").lower() or None
+    try:
+        return ipaddress.IPv6Address(found["six"]).compressed
+    except ValueError:
+        return None
+
+
+class Guard:
+    """An application behind the door.
+
+    `names` are what it may be asked as, as `own_name` gives them; loopback always. `everywhere`: also as any address,
+    for a page can point its name here but not an address. `tell` is given a line for whoever started the server.
+    """
+
+    def __init__(
+        self, app: App, names: Iterable[str], token: str | None, everywhere: bool, tell: Callable[[str], None]
+    ) -> None:
         self._app = app
-        self._names = {name.lower() for name in names}
+        self._names = frozenset(names)
         self._token = token
+        self._everywhere = everywhere
+        self._tell = tell
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI asks."""
@@ -76,34 +123,33 @@ class Guard:
             await send(message)
 
         if refused is not None:
-            await _answer(sent, *refused)
+            await _answer(sent, scope["path"], *refused)
             return
         try:
             await self._app({**scope, "method": "GET"}, receive, sent)
-        except Exception as error:  # noqa: BLE001 - the boundary: one answer that says little, one line that says all
+        except Exception as error:  # noqa: BLE001 - the boundary: an answer that says little, and who started it is told
             _LOG.critical("%s %s broke", scope["method"], scope["path"], exc_info=error)
+            self._tell(
+                f"{scope['method']} {scope['path']} broke: {type(error).__name__}: {error} (a bug; -v says more)"
+            )
             if not begun:
-                await _answer(sent, 500, f"{type(error).__name__}: trader is wrong, not you; its log says more", {})
+                await _answer(sent, scope["path"], 500, BROKEN, None, {})
 
-    def _refused(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[int, str, dict[str, str]] | None:
-        """A status, what to say, and headers; None for who may pass."""
+    def _refused(self, scope: Scope, headers: dict[bytes, bytes]) -> Refusal | None:
+        """None for who may pass."""
         hosts = [value for name, value in scope["headers"] if name.lower() == b"host"]
-        if len(hosts) != 1 or not self._is_ours(hosts[0].decode("latin-1")):
-            return 421, "this server is not known by that name", {}
+        name = host_of(hosts[0].decode("latin-1")) if len(hosts) == 1 else None
+        if name is None or not self._is_ours(name):
+            return 421, "this server is not known by that name", "Start it with --allow-host NAME, if it is yours.", {}
         if scope["method"] not in ("GET", "HEAD"):
-            return 405, "only GET and HEAD: nothing can be changed from here", {"allow": "GET, HEAD"}
+            return 405, "only GET and HEAD: nothing can be changed from here", None, {"allow": "GET, HEAD"}
         if self._token is not None and scope["path"] not in OPEN and not self._knows(headers):
-            return 401, "a token is needed", {"www-authenticate": 'Basic realm="trader", charset="UTF-8"'}
+            asks = {"www-authenticate": 'Basic realm="trader", charset="UTF-8"'}
+            return 401, "a token is needed", "It is the password, of any user.", asks
         return None
 
-    def _is_ours(self, host: str) -> bool:
-        name, colon, port = host.rpartition(":")
-        if not colon or (host.startswith("[") and host.endswith("]")):
-            name = host
-        elif not port.isascii() or not port.isdigit():
-            return False
-        name = name.removeprefix("[").removesuffix("]").rstrip(".").lower()
-        return bool(name) and (is_loopback(name) or name in self._names)
+    def _is_ours(self, name: str) -> bool:
+        return is_loopback(name) or name in self._names or (self._everywhere and _is_address(name))
 
     def _knows(self, headers: dict[bytes, bytes]) -> bool:
         scheme, _, given = headers.get(b"authorization", b"").strip().partition(b" ")
@@ -120,17 +166,17 @@ class Guard:
 _OURS = {name.encode(): value.encode() for name, value in HEADERS.items()}
 
 
-async def _answer(send: Send, status: int, words: str, more: dict[str, str]) -> None:
-    body = json.dumps({"schema": "trader.error/1", "error": error_body(status, words)}).encode() + b"\n"
-    headers = {"content-type": "application/json", "content-length": str(len(body)), **more}
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+async def _answer(send: Send, path: str, status: int, words: str, hint: str | None, more: dict[str, str]) -> None:
+    body, kind = told(path, status, words, hint)
+    headers = {"content-type": kind, "content-length": str(len(body)), **more}
     start = {"type": "http.response.start", "status": status}
     await send({**start, "headers": [(name.encode(), value.encode()) for name, value in headers.items()]})
     await send({"type": "http.response.body", "body": body})
-
-
-def error_body(status: int, words: str, hint: str | None = None) -> dict[str, Any]:
-    """What went wrong, as `--json` says it; `exit` is the code that a command would end with."""
-    name, code = {404: ("NOT_FOUND", 8), 422: ("USAGE", 2), 500: ("FAILURE", 1), 503: ("LEDGER", 6)}.get(
-        status, ("REFUSED", 4)
-    )
-    return {"name": name, "exit": code, "message": words, "hint": hint}
