@@ -23,7 +23,9 @@ from jsonschema import Draft202012Validator
 from tests.commands.test_schemas import PINNED, SCHEMAS
 from tests.conftest import ROOT, Trader
 from tests.ledgers import grow, ledger_at, plain, rows, sha256
+from tests.tools.test_migrations import with_steps
 from tests.web.conftest import ENV, Served, served
+from trader_cli.tools import migrations
 from trader_cli.tools.clock import wall_now
 from trader_cli.tools.ledger import Ledger
 from trader_cli.tools.sql import read_only
@@ -39,6 +41,16 @@ DOCUMENTS = [path for path in PATHS if path.startswith("/api/")]
 
 
 # ---------------------------------------------------------------- what is answered
+
+
+@pytest.mark.parametrize("steps", range(1, len(migrations.STEPS)))
+def test_a_ledger_of_an_older_program_is_shown_as_it_is(steps: int, tmp_path: Path) -> None:
+    with with_steps(steps):
+        grow(tmp_path / "a.db", 6)
+    with served(tmp_path, "--db", "a.db", "--docs", **PINNED) as site:
+        for path in PATHS:
+            came = site.ask(path)
+            assert came.status == 200, (path, came.text)
 
 
 @pytest.mark.parametrize("path", PATHS)

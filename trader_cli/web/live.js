@@ -80,7 +80,7 @@ function whereabouts(one) {
 
 // Who hears the page is told of another state, and not of each second.
 function tell() {
-  const state = document.querySelector("[data-said]");
+  const state = document.querySelector("main [data-said]");
   const news = document.getElementById("news");
   if (state && news.dataset.said !== undefined && news.dataset.said !== state.dataset.said) {
     news.textContent = state.dataset.said;
