@@ -245,7 +245,7 @@ def test_hold_never_reaches_the_exchange_whatever_the_judge_says(proposal: str) 
 def test_a_reject_never_reaches_the_exchange() -> None:
     scene = desk()
     done = carried_out(scene, scene.judged(verdict=verdict_words("REJECT")))
-    assert (done.order, done.reason) == (None, "verdict REJECT on BUY")
+    assert (done.order, done.reason) == (None, "verdict REJECT on BUY: minimum")
     assert nothing_was_sent(scene)
 
 

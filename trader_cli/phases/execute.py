@@ -36,7 +36,9 @@ def execute(desk: Desk, plan: Decision[Plan], proposal: Decision[Proposal], verd
         return Execution(done, already=True)
     approved = approved_qty(proposal.payload, verdict.payload)
     if approved <= ZERO:
-        return Execution(None, reason=f"verdict {verdict.payload.decision} on {proposal.payload.action}")
+        action, broken = proposal.payload.action, ", ".join(verdict.payload.violations)
+        why = f": {broken}" if broken and action != "HOLD" else ""
+        return Execution(None, reason=f"verdict {verdict.payload.decision} on {action}{why}")
     now = desk.clock.now()
     seen = seen_by(desk, proposal.observation_id, proposal.trace_id, now)
     look = _Look(seen, desk.exchange.quote(now), desk.exchange.market())

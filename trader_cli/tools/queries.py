@@ -29,6 +29,7 @@ SELECT p.id AS plan_id, p.ts_utc, p.trace_id,
   json_extract(t.payload_json, '$.policy_id') AS policy,
   CASE WHEN json_extract(t.payload_json, '$.action') <> 'HOLD' THEN json_extract(j.payload_json, '$.decision') END
     AS verdict,
+  nullif(replace(trim(json_extract(j.payload_json, '$.violations'), '[]"'), '","', ', '), '') AS violations,
   CASE 'fallback' WHEN p.source THEN 'PLANNER' WHEN t.source THEN 'TRADER' WHEN j.source THEN 'JUDGE' END AS fallback,
   (SELECT e.state FROM order_events AS e WHERE e.client_order_id = o.client_order_id ORDER BY e.id DESC LIMIT 1)
     AS order_state,

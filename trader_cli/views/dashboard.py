@@ -319,6 +319,8 @@ def _ruled(row: Row) -> str:
     if row["fallback"] is not None:
         return f"{row['fallback']} failed"
     state = row["order_state"]
+    if row["verdict"] == "REJECT" and row["violations"]:
+        return f"REJECT: {row['violations']}"
     return " ".join(filter(None, (row["verdict"], None if state in (None, "FILLED") else state)))
 
 

@@ -17,8 +17,7 @@ async function look() {
     const answer = await fetch(location.href, { headers, signal: AbortSignal.timeout(PATIENCE_MS) });
     if (answer.ok) {
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-      tag = answer.headers.get("ETag");
-      show(fresh);
+      tag = show(fresh) ? answer.headers.get("ETag") : null; // what was held back comes with the next look
     }
     if (answer.ok || answer.status === 304) { heard = Date.now(); lost(""); } else lost(`the server answers ${answer.status}`);
   } catch (error) {
@@ -38,14 +37,18 @@ function lost(why) {
 
 // --- the parts of a page: what is new comes, what is gone goes, what is equal stays as it is
 
+// Whether nothing was held back.
 function show(fresh) {
   const main = document.querySelector("main");
   const open = [...main.querySelectorAll("details[id][open]")].map((one) => one.id);
   const focus = whereabouts(document.activeElement);
   let place = main.firstElementChild;
+  let whole = true;
   for (const part of [...fresh.querySelector("main").children]) {
     const old = part.id && [...main.children].find((one) => one.id === part.id);
-    const keeps = old && (drawn.get(old) === part.outerHTML || selected(old));
+    const equal = old && drawn.get(old) === part.outerHTML;
+    const keeps = equal || (old && selected(old));
+    whole = whole && (equal || !keeps);
     const next = keeps ? old : part;
     if (!keeps) drawn.set(part, part.outerHTML);
     if (old === place) place = place.nextElementSibling;
@@ -61,6 +64,7 @@ function show(fresh) {
     if (one) one.focus({ preventScroll: true });
   }
   tell();
+  return whole;
 }
 
 // What somebody is marking stays, but for the state: that must never be old.
