@@ -136,7 +136,7 @@ def trace_page(whole: Row, why: Sequence[str]) -> str:
     """One cycle whole: why, every row, and what the models were asked and said."""
     name = str(whole["trace_id"])
     head = _head(str(whole["mode"] or ""), f"cycle {name[:8]}")
-    when = f'<p class="soft">{safe(str(whole["ts_utc"]))} UTC · trace {safe(name)}</p>'
+    when = f'<p class="soft">{safe(str(whole["ts_utc"]))} · trace {safe(name)}</p>'
     parts: list[str] = [head, f'<section id="why">{when}<h2>Why</h2>{_pre(why)}</section>']
     rows = trace_lines({key: value for key, value in whole.items() if key != "prompts"})
     parts.append(f'<details class="box" id="rows"><summary>Every row</summary>{_pre(rows)}</details>')

@@ -23,7 +23,7 @@ NONE = Markup("\N{EN DASH}")
 _MINUS = "\N{MINUS SIGN}"
 SPACE = "\N{NARROW NO-BREAK SPACE}"
 _BADGES = {"paper": "PAPER", "testnet": "TESTNET", "real": "REAL"}
-_LONG = 10
+_LONG = 9
 """A figure of more characters than this is written smaller."""
 WIDTHS = (("wide", 960), ("slim", 400))
 """A chart is drawn for each width of screen, so that its words stay legible."""
