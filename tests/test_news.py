@@ -27,7 +27,7 @@ from tests.test_hostile import Say, say
 from trader_cli.commands.telling import telling
 from trader_cli.core.errors import ConfigError, LedgerError
 from trader_cli.phases.cycle import cycle
-from trader_cli.phases.news import LATE_MS, Newsroom
+from trader_cli.phases.news import SILENT_MS, Newsroom
 from trader_cli.schemas.cycle import Cycle
 from trader_cli.schemas.decision import Review
 from trader_cli.schemas.news import News
@@ -205,7 +205,7 @@ def test_a_trouble_is_told_once_and_so_is_its_end(cycles: list[Cycle], room: New
 
 def test_silence_is_news_when_it_ends_and_changes_of_state_are_told(cycles: list[Cycle], room: Newsroom) -> None:
     quiet = cycles[-1]
-    (late,) = room.of(quiet, due=quiet.plan.wall_at - LATE_MS - 60_000)
+    (late,) = room.of(quiet, due=quiet.plan.wall_at - SILENT_MS - 60_000)
     assert (late.kind, "11 min" in late.text) == ("late", True)
     assert list(room.of(quiet, due=quiet.plan.wall_at - 1000)) == []
     (changed,) = room.of(replace(quiet, changes=("the law says so",), state=TradingState.HALT))

@@ -16,6 +16,7 @@ from trader_cli.core.grounding import Claim, ungrounded
 from trader_cli.core.limits import in_force
 from trader_cli.core.moments import Moment, iso, parse_iso, span_ms
 from trader_cli.phases.cycle import account_trouble, due_at
+from trader_cli.phases.news import SILENT_MS
 from trader_cli.phases.record import FAILING
 from trader_cli.schemas.decision import FALLBACK
 from trader_cli.schemas.metric import Metric
@@ -61,10 +62,12 @@ def _status(settings: Settings, ledger: Ledger, now: Moment) -> dict[str, Any]:
         "cycles": queries.cycle_count(ledger),
         "last_cycle_at": None if plan is None else iso(plan.at),
         "last_cycle_wall_at": None if plan is None else iso(plan.wall_at),
+        "last_cycle_age_secs": None if plan is None else max(0, now - plan.wall_at) // 1000,
         "last_trace_id": None if plan is None else plan.trace_id,
         "next_due_wall_at": None if due is None else iso(due),
         "next_due_secs": None if due is None else (due - now) // 1000,
         "is_due": due is None or now >= due,
+        "is_late": due is not None and now - due > SILENT_MS,
         "account_differs": differs,
         "models_failing_cycles": failing,
         "models_failing": failing >= FAILING,

@@ -41,6 +41,7 @@ from trader_cli.tools.models.purse import Purse, Tariff
 from trader_cli.tools.models.rules import RulesModel
 from trader_cli.tools.models.shown import ShownModel
 from trader_cli.tools.models.table import dearest, default_model, remarks, spec_of
+from trader_cli.tools.models.watched import Thinks, WatchedModel
 from trader_cli.tools.receivers import Receiver, services, webhook
 from trader_cli.tools.rehearsal import rehearse
 from trader_cli.tools.stopfile import StopFile
@@ -82,6 +83,7 @@ class Bench:
         shows: nothing is asked; the minds keep the requests that would be sent.
         since: virtual time does not begin before this moment.
         sole: the one policy that the offline rules trade, or chance.
+        thinks: is entered while a model behind a server is waited for, with the words that say so.
     """
 
     dry_run: bool = False
@@ -94,6 +96,7 @@ class Bench:
     shows: bool = False
     since: Moment | None = None
     sole: Sole | None = None
+    thinks: Thinks = nullcontext
 
 
 @contextmanager
@@ -414,10 +417,11 @@ def _minds(settings: Settings, ledger: Ledger, ids: Ids, bench: Bench, stop: Ope
     line = Line(server(settings), (bench.signals or Signals()).wait, partial(_halted, stop))
     purse = Purse(ledger, settings.model_budget_usd_per_day, bench.max_cost)
     minds = {agent: OpenAIModel(partial(_known, settings, bench.model, agent), line, purse) for agent in Agent}
+    watched = {agent: WatchedModel(mind, bench.thinks) for agent, mind in minds.items()}
     return Minds(
-        minds[Agent.PLANNER],
-        minds[Agent.TRADER],
-        minds[Agent.JUDGE],
+        watched[Agent.PLANNER],
+        watched[Agent.TRADER],
+        watched[Agent.JUDGE],
         host=line.server.host,
         tool_rounds=settings.trader_tool_rounds,
         leave=line.close,

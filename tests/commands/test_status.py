@@ -35,6 +35,7 @@ def standing(**changes: Any) -> dict[str, Any]:
         "deposits": dec("1000"),
         "base": dec("0.0123"),
         "next_due_secs": 200,
+        "is_late": False,
         **changes,
     }
 
@@ -42,14 +43,15 @@ def standing(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({}, "RUN 1000.42 +0.04% 0.0123 BTC next 3m"),
-        ({"next_due_secs": 0}, "RUN 1000.42 +0.04% 0.0123 BTC due now"),
-        ({"next_due_secs": -7_300}, "RUN 1000.42 +0.04% 0.0123 BTC due 2h ago"),
-        ({"state": "HALT", "equity": dec("999.99")}, "HALT 999.99 +0.00% 0.0123 BTC next 3m"),
-        ({"unsettled_orders": ["x"], "equity": dec("900")}, "BLOCKED 900.00 -10.00% 0.0123 BTC next 3m"),
-        ({"account_differs": "x"}, "RUN ACCOUNT DIFFERS 1000.42 +0.04% 0.0123 BTC next 3m"),
-        ({"models_failing": True}, "RUN MODELS FAILING 1000.42 +0.04% 0.0123 BTC next 3m"),
-        ({"equity": None, "next_due_secs": None}, "RUN no cycles yet"),
+        ({}, "paper RUNNING 1000.42 +0.04% 0.0123 BTC next 3m"),
+        ({"mode": "real"}, "REAL RUNNING 1000.42 +0.04% 0.0123 BTC next 3m"),
+        ({"next_due_secs": 0}, "paper RUNNING 1000.42 +0.04% 0.0123 BTC due now"),
+        ({"next_due_secs": -7_300, "is_late": True}, "paper STALE 1000.42 +0.04% 0.0123 BTC due 2h ago"),
+        ({"state": "HALT", "equity": dec("999.99")}, "paper HALT 999.99 0.00% 0.0123 BTC next 3m"),
+        ({"unsettled_orders": ["x"], "equity": dec("900")}, "paper BLOCKED 900.00 -10.00% 0.0123 BTC next 3m"),
+        ({"account_differs": "x"}, "paper RUNNING ACCOUNT DIFFERS 1000.42 +0.04% 0.0123 BTC next 3m"),
+        ({"models_failing": True}, "paper RUNNING MODELS FAILING 1000.42 +0.04% 0.0123 BTC next 3m"),
+        ({"equity": None, "next_due_secs": None}, "paper RUNNING no cycles yet"),
         ({"equity": None, "mode": None, "next_due_secs": None}, "NEW no cycles yet"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -78,7 +80,7 @@ def test_without_a_ledger_a_status_bar_stays_empty(say: Say, tmp_path: Path) -> 
     refused(say("status", "--short"), 8, "no ledger at")
     with scripted_desk(tmp_path / "x.db"):
         pass
-    assert say("status", "--short", "--db", "x.db").stdout == "RUN no cycles yet\n"
+    assert say("status", "--short", "--db", "x.db").stdout == "paper RUNNING no cycles yet\n"
     with plain(tmp_path / "empty.db"):
         pass
     assert say("status", "--short", "--db", "empty.db").code == 8

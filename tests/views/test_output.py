@@ -309,5 +309,5 @@ def test_a_sparse_column_without_a_value_is_the_first_to_leave_a_narrow_terminal
 
 
 def test_while_a_loop_sleeps_one_line_tells_what_it_waits_for() -> None:
-    assert waiting_line(90_000_000, 125, None, 0) == "next 01:00:00 in 2m05s | 0 trades | Ctrl-C stops"
-    assert waiting_line(90_000_000, 5, None, 1) == "next 01:00:00 in 0m05s | 1 trade | Ctrl-C stops"
+    assert waiting_line(90_000_000, 125, None, 0) == "next 01:00:00Z in 2m05s | 0 trades in this run | Ctrl-C stops"
+    assert waiting_line(90_000_000, 5, None, 1) == "next 01:00:00Z in 0m05s | 1 trade in this run | Ctrl-C stops"

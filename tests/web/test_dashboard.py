@@ -33,6 +33,7 @@ def status(**changes: Any) -> dict[str, Any]:
         "cycles": 12,
         "last_cycle_wall_at": "2027-01-15T07:59:00.000Z",
         "next_due_secs": 240,
+        "is_late": False,
         "account_differs": None,
         "models_failing_cycles": 0,
         "models_failing": False,
@@ -65,7 +66,7 @@ def page(seen: Seen | None = None, **changes: Any) -> str:
         ({"unsettled_orders": ["t1-x"]}, "BLOCKED"),
         ({"account_differs": "0.1 BTC less"}, "ACCOUNT DIFFERS"),
         ({"models_failing": True, "models_failing_cycles": 4, "models_failure": "no answer"}, "MODELS FAILING"),
-        ({"next_due_secs": -7_200}, "STALE"),
+        ({"next_due_secs": -7_200, "is_late": True}, "STALE"),
         ({"cycles": 0, "last_cycle_wall_at": None, "next_due_secs": None, "equity": None}, "NO CYCLE YET"),
     ],
 )

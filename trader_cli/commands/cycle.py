@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from trader_cli.commands.busy import Busy
 from trader_cli.commands.confirm import ConfirmReal, confirm, note
 from trader_cli.commands.desks import finish, opening, order_code, signals
 from trader_cli.commands.options import DryRun, Globals, command
@@ -44,8 +45,10 @@ def cycle(
     if if_due and _is_early(g, _due(g)):
         return ExitCode.OK
     confirmed = confirm(g, settings, confirm_real, dry_run)
-    bench = Bench(dry_run=dry_run, wait_secs=wait, signals=signals(g))
+    busy = Busy(g.out, "the cycle is at work")
+    bench = Bench(dry_run=dry_run, wait_secs=wait, signals=signals(g), thinks=busy.thinks)
     with (
+        busy,
         open_desk(settings, bench) as desk,
         telling(settings, desk, dry_run, goes_on=False) as tell,
         desk.ledger.writing(bench.wait_secs),

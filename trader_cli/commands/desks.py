@@ -10,6 +10,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+from trader_cli.commands.busy import Busy
 from trader_cli.commands.confirm import refuse_exposed
 from trader_cli.commands.options import Globals
 from trader_cli.core.decimals import ZERO, text
@@ -44,8 +45,9 @@ def step_desk(g: Globals, dry_run: bool, creates: bool = False, shows: bool = Fa
     nothing is written: the minds keep the request that would be sent.
     """
     refuse_exposed(g, g.settings())
-    bench = Bench(dry_run=dry_run or shows, creates=creates, signals=signals(g), shows=shows)
-    with at_desk(g.settings(), bench) as desk:
+    busy = Busy(g.out, "the step is at work")
+    bench = Bench(dry_run or shows, creates, signals=signals(g), shows=shows, thinks=busy.thinks)
+    with busy, at_desk(g.settings(), bench) as desk:
         missing = None
         try:
             with nullcontext() if creates else unknown_first(desk):

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import nullcontext
 from typing import Annotated, Literal
 
 import typer
 
 from trader_cli.commands.arguments import model_name, moment, usd
+from trader_cli.commands.busy import Busy
 from trader_cli.commands.confirm import ConfirmReal, confirm, note
 from trader_cli.commands.cycle import cycle_code
 from trader_cli.commands.desks import finish, opening, say_notices, signals
 from trader_cli.commands.options import DryRun, Globals, command
 from trader_cli.commands.telling import telling
 from trader_cli.config import Settings
-from trader_cli.core.decimals import ZERO, add
+from trader_cli.core.decimals import ZERO, add, text
 from trader_cli.core.errors import MarketEndedError, TraderError, UsageError
 from trader_cli.core.moments import Moment, iso
 from trader_cli.phases.cycle import loop as cycles_of
@@ -26,7 +28,6 @@ from trader_cli.schemas.cycle import Cycle
 from trader_cli.tools.clock import wall_now
 from trader_cli.tools.supervisor import Supervisor
 from trader_cli.views.cycles import cycle_cells, cycle_document, cycle_line, header, waiting_line
-from trader_cli.views.output import report
 from trader_cli.wiring import Bench, is_live, loop_lock, open_desk
 
 _LOG = logging.getLogger("trader.loop")
@@ -71,21 +72,29 @@ def loop(
     Example: trader loop --cycles 12 --speed fast
     """
     settings, came_in, manager = g.settings(), signals(g), Supervisor(os.environ)
-    ticker = _Ticker(g, manager, speed == "fast")
-    if (beat_secs := ticker.beat_secs) is not None:
-        came_in.meanwhile(beat_secs, ticker.beat)
-    named = model_name(model, settings)
-    bench = Bench(dry_run, fast=speed == "fast", signals=came_in, model=named, max_cost=usd(max_cost))
+    ticker, named = _Ticker(g), model_name(model, settings)
+    if manager.beat_secs is not None:
+        came_in.meanwhile(manager.beat_secs, manager.beat)
+    bench = Bench(
+        dry_run,
+        fast=speed == "fast",
+        signals=came_in,
+        model=named,
+        max_cost=usd(max_cost),
+        thinks=ticker.thinks,
+    )
     _refuse_what_fast_cannot(bench, settings)
     confirmed = confirm(g, settings, confirm_real, dry_run)
     with (
         loop_lock(settings, dry_run),
+        nullcontext() if bench.fast else ticker,
         open_desk(settings, bench) as desk,
         telling(settings, desk, dry_run or bench.fast) as tell,
     ):
         note(desk, confirmed)
         end = None if until is None else _end(until, desk.clock.now())
         _opening(g, desk, bench)
+        ticker.stands(desk.ledger.last_snapshot())
         manager.ready(opening(desk))
         tell.word("loop", f"begins: {opening(desk)}")
         cost = ZERO
@@ -99,8 +108,8 @@ def loop(
             if isinstance(came, MarketEndedError):
                 g.out.say(f"{came.message}. The loop ends here.")
             elif isinstance(came, TraderError):
-                g.out.passing("")
-                report(came, as_json=g.json)
+                ticker.does("it is tried again soon")
+                g.out.fault(came)
                 _LOG.warning("the cycle did not come to its end: %s", came.message)
                 manager.working(came.message)
                 tell.failed(came)
@@ -132,46 +141,43 @@ def _end(until: str, now: Moment) -> Moment:
 
 
 def _opening(g: Globals, desk: Desk, bench: Bench) -> None:
-    g.out.say(f"{opening(desk)} | {g.settings().db_path}")
+    cap = desk.limits.deposit_cap
+    told = [opening(desk), *([] if cap is None else [f"cap {text(cap)}"]), str(g.settings().db_path)]
+    g.out.say(" | ".join(told))
     say_notices(g, desk, bench)
-    if g.out.width:
+    if g.out.width and not g.json:
         g.out.say(header(g.out.width))
 
 
-class _Ticker:
-    """The line below the cycles while the loop sleeps, each second on a terminal; and signs of life to a manager."""
+class _Ticker(Busy):
+    """Between the cycles what the loop sleeps for, and how it stands; within one that it is at work."""
 
-    def __init__(self, g: Globals, manager: Supervisor, fast: bool) -> None:
-        self._out = g.out
-        self._manager = manager
-        self._shown = g.out.is_watched and not fast
+    def __init__(self, g: Globals) -> None:
+        super().__init__(g.out, "the cycle is at work")
         self._due: Moment | None = None
         self._taken: Snapshot | None = None
         self._trades = 0
 
-    @property
-    def beat_secs(self) -> float | None:
-        """How often it wants to be called while the loop waits."""
-        return 1.0 if self._shown else self._manager.beat_secs
+    def stands(self, taken: Snapshot | None) -> None:
+        """What a run before this one left."""
+        self._taken = taken
 
     def waits(self, due: Moment) -> None:
         """The loop sleeps until then (on the wall)."""
         self._due = due
-        self._draw()
 
     def took(self, came: Cycle) -> None:
         """What the newest cycle left."""
-        self._due = None
         self._taken = came.snapshot or self._taken
         order = came.execution.order
         self._trades += order is not None and bool(order.executed_qty) and not came.execution.already
+        self.does(self._words)
 
-    def beat(self) -> None:
-        """A moment has passed."""
-        if self._manager.beat_secs is not None:
-            self._manager.beat()
-        self._draw()
-
-    def _draw(self) -> None:
-        if self._shown and self._due is not None and (left := (self._due - wall_now()) // 1000) > 0:
-            self._out.passing(waiting_line(self._due, left, self._taken, self._trades))
+    def text(self) -> str:
+        """The line of this moment."""
+        if self._due is not None:
+            if (left := (self._due - wall_now()) // 1000) > 0:
+                return waiting_line(self._due, left, self._taken, self._trades)
+            self._due = None
+            self.does(self._words)
+        return super().text()

@@ -18,7 +18,7 @@ from trader_cli.schemas.order import SETTLED, Order, OrderState
 from trader_cli.schemas.situation import TradingState
 from trader_cli.tools.ledger import Ledger
 
-LATE_MS = 600_000
+SILENT_MS = 600_000
 """How long after its moment a cycle may begin before that is news."""
 
 
@@ -43,7 +43,7 @@ class Newsroom:
     def of(self, came: Cycle, due: Moment | None = None) -> Iterator[News]:
         """The news of a cycle; `due` is when it should have begun."""
         trace = came.trace_id
-        if due is not None and came.plan.wall_at - due > LATE_MS:
+        if due is not None and came.plan.wall_at - due > SILENT_MS:
             minutes = (came.plan.wall_at - due) // 60_000
             yield News("late", f"nothing happened for {minutes} min: the cycle due at {iso(due)} began late", trace)
         yield from self.of_orders(came.snapshot)

@@ -9,6 +9,7 @@ from trader_cli.core.decimals import text
 from trader_cli.core.moments import Moment, iso
 from trader_cli.schemas.book import Snapshot
 from trader_cli.schemas.cycle import Cycle
+from trader_cli.views.status import gain_pct
 from trader_cli.views.steps import (
     execution_document,
     order_document,
@@ -93,10 +94,8 @@ def cycle_document(came: Cycle, dry_run: bool) -> dict[str, Any]:
 
 def waiting_line(due: Moment, left_secs: int, taken: Snapshot | None, trades: int) -> str:
     """What a loop waits for, in one line: the next cycle (UTC, on the wall), equity, the trades of this run."""
-    words = [f"next {iso(due)[11:19]} in {left_secs // 60}m{left_secs % 60:02d}s"]
+    words = [f"next {iso(due)[11:19]}Z in {left_secs // 60}m{left_secs % 60:02d}s"]
     if taken is not None:
-        deposits = taken.book.deposits
-        pct = float((taken.equity - deposits) / deposits * 100) if deposits else 0.0
-        words.append(f"equity {taken.equity:.2f} ({pct:+.2f} %)")
-    words.append(f"{trades} trade{'s' * (trades != 1)}")
+        words.append(f"equity {taken.equity:.2f} ({gain_pct(taken.equity, taken.book.deposits)} %)")
+    words.append(f"{trades} trade{'s' * (trades != 1)} in this run")
     return " | ".join([*words, "Ctrl-C stops"])

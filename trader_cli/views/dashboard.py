@@ -42,8 +42,6 @@ Row = Mapping[str, Any]
 
 POINTS = 240
 """So many points of the curve can be read one by one."""
-_STALE_SECS = 1_800
-"""So long after a cycle was due it is told that none came."""
 _LIMITS = {
     "deposit_cap": "Deposit cap",
     "daily_loss": "Loss today",
@@ -189,7 +187,7 @@ def _state(status: Row, seen: Seen) -> tuple[str, str]:
         return "ACCOUNT DIFFERS", "halt"
     if not status["cycles"]:
         return "NO CYCLE YET", "slow"
-    if (status["next_due_secs"] or 0) < -_STALE_SECS:
+    if status["is_late"]:
         return "STALE", "slow"
     return ("MODELS FAILING", "slow") if status["models_failing"] else ("RUNNING", "well")
 

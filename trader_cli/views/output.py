@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
@@ -93,34 +94,41 @@ class Output:
         self.closed = False
         self.failed = False
         self._passing = 0
-        self._drawn_lines = 0
+        self._placed: tuple[int, ...] = ()
+        self._turn = threading.RLock()  # what passes is told by a thread of its own
 
     def passing(self, text: str) -> None:
         """A line on a terminal's stderr that the next output takes the place of: what is waited for."""
         if not self.is_watched:
             return
-        self._wipe()
-        line = clean(text)[: shutil.get_terminal_size().columns - 1]
-        _to_stderr(line)
-        self._passing = len(line)
+        with self._turn:
+            self._wipe()
+            line = clean(text)[: shutil.get_terminal_size().columns - 1]
+            _to_stderr(line)
+            self._passing = len(line)
 
     def _wipe(self) -> None:
         if self._passing:
-            _to_stderr("\r" + " " * self._passing + "\r")
+            rows = _rows((self._passing,)) - 1  # a window that became narrower has folded it
+            _to_stderr("\r" + (f"\x1b[{rows}A" if rows else "") + "\x1b[J")
             self._passing = 0
 
     def again(self, lines: Sequence[str]) -> None:
-        """Lines of a result in the place of those that were written so the last time, on a terminal."""
-        width = (self.width or 80) - 1
-        shown = [clean(line)[:width] for line in lines]
-        up = f"\x1b[{self._drawn_lines}F\x1b[J" if self._drawn_lines else ""
-        self._drawn_lines = len(shown)
+        """Lines of a result in the place of those that were written so the last time, on a terminal.
+
+        As many of the first as it has room for: what has left the screen at its top cannot be replaced.
+        """
+        size = shutil.get_terminal_size()
+        shown = [clean(line)[: size.columns - 1] for line in lines][: max(1, size.lines - 1)]
+        up = f"\x1b[{min(_rows(self._placed), size.lines - 1)}F\x1b[J" if self._placed else ""
+        self._placed = tuple(map(len, shown))
         self._write(up + "".join(f"{line}\n" for line in shown))
 
     @property
     def is_watched(self) -> bool:
-        """Whether a person looks at what passes: both streams are terminals, and nobody wants silence or JSON."""
-        return not self.quiet and not self.json and self.is_terminal and _isatty(sys.stderr)
+        """Whether a person looks at what passes: both streams are terminals that can, and no -q or --json."""
+        able = os.environ.get("TERM") != "dumb"
+        return able and not self.quiet and not self.json and self.is_terminal and _isatty(sys.stderr)
 
     @property
     def is_terminal(self) -> bool:
@@ -191,8 +199,9 @@ class Output:
     def say(self, text: str) -> None:
         """A word for people, on stderr; nothing with -q."""
         if not self.quiet:
-            self._wipe()
-            _to_stderr(clean_lines(text) + "\n")
+            with self._turn:
+                self._wipe()
+                _to_stderr(clean_lines(text) + "\n")
 
     def interject(self, text: str) -> None:
         """A word on stderr from inside a signal handler: written at once, past every buffer."""
@@ -202,8 +211,15 @@ class Output:
 
     def warn(self, text: str) -> None:
         """A warning on stderr, also with -q."""
-        self._wipe()
-        _to_stderr(f"Warning: {clean_lines(text)}\n")
+        with self._turn:
+            self._wipe()
+            _to_stderr(f"Warning: {clean_lines(text)}\n")
+
+    def fault(self, error: TraderError) -> None:
+        """Say what went wrong where the command goes on all the same."""
+        with self._turn:
+            self._wipe()
+            report(error, as_json=self.json)
 
     def ask(self, question: str, default: str | None) -> str:
         """Ask on stderr and read one line from stdin. Raises EOFError when it ends; ask only if `may_ask`.
@@ -219,9 +235,10 @@ class Output:
     def _write(self, text: str) -> None:
         if self.closed:
             raise OutputClosedError
-        self._wipe()
         try:
-            write(text)
+            with self._turn:
+                self._wipe()
+                write(text)
         except BrokenPipeError:
             self.closed = True
         except OSError as error:
@@ -353,6 +370,12 @@ def screened() -> Iterator[None]:
         return
     with redirect_stderr(cast(TextIO, _Screen(sys.stderr))):
         yield
+
+
+def _rows(lengths: Iterable[int]) -> int:
+    """How many rows of the terminal, as wide as it is now, lines of these lengths take."""
+    width = shutil.get_terminal_size().columns
+    return sum(max(1, -(-length // width)) for length in lengths)
 
 
 def _isatty(stream: TextIO | None) -> bool:

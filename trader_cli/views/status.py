@@ -12,9 +12,7 @@ def status_lines(status: dict[str, Any]) -> list[str]:
     """State first, then money, then time."""
     if status["mode"] is None:
         return [f"The ledger {status['ledger']} was made and nothing was written yet. Begin: trader cycle"]
-    state = "RUNNING" if status["state"] == "RUN" else status["state"]
-    if status["unsettled_orders"]:
-        state = "BLOCKED"
+    state = _state(status)
     cause = f": {status['cause']}" if status["cause"] else ""
     lines = [f"{state}{cause}  {status['mode']} {status['symbol']}  {status['market']}  {status['ledger']}"]
     if status["state"] != "RUN":
@@ -26,20 +24,37 @@ def status_lines(status: dict[str, Any]) -> list[str]:
         lines.append(_failing(status))
     if not status["cycles"]:
         return [*lines, "No cycles yet. Make one: trader cycle"]
-    due = "now" if status["is_due"] else f"{status['next_due_wall_at']} (on the wall)"
+    left = status["next_due_secs"]
+    due = f"overdue {_span(-left)}, since" if left < 0 else "in " + _span(left) + ","
     models = []
     if status["model_cost_today_usd"]:
         spent, budget = brief(status["model_cost_today_usd"]), text(status["model_budget_usd_per_day"])
         models = [f"models    {spent} of {budget} USD spent today"]
-    time = [*models, f"cycles    {status['cycles']}, last {status['last_cycle_at']} (market time)", f"next due  {due}"]
+    ago = _span(status["last_cycle_age_secs"])
+    time = [
+        *models,
+        f"cycles    {status['cycles']}, last {status['last_cycle_at']} (market time), {ago} ago",
+        f"next due  {due} {status['next_due_wall_at']} (on the wall)",
+    ]
     if status["equity"] is None:
         return [*lines, *time]
     base, _, quote = str(status["symbol"]).partition("/")
     gain = status["equity"] - status["deposits"]
-    lines.append(f"equity    {brief(status['equity'])} {quote} ({gain:+.4f}, {_gain_pct(status):+.2f} %)")
+    lines.append(
+        f"equity    {brief(status['equity'])} {quote} ({gain:+.4f}, {gain_pct(status['equity'], status['deposits'])} %)"
+    )
     lines.append(f"holds     {brief(status['quote'])} {quote} + {text(status['base'])} {base}")
     lines.append(f"profit    realized {brief(status['realized_pnl'])}  unrealized {brief(status['unrealized_pnl'])}")
     return [*lines, *time]
+
+
+def _state(status: dict[str, Any]) -> str:
+    """The one word: what keeps trading, else whether anybody trades."""
+    if status["unsettled_orders"]:
+        return "BLOCKED"
+    if status["state"] != "RUN":
+        return str(status["state"])
+    return "STALE" if status["is_late"] else "RUNNING"
 
 
 def _failing(status: dict[str, Any]) -> str:
@@ -51,16 +66,20 @@ def _failing(status: dict[str, Any]) -> str:
 
 
 def short_line(status: dict[str, Any]) -> str:
-    """One line of at most 80 columns for a status bar: state, equity, gain, position, next cycle."""
-    state = "BLOCKED" if status["unsettled_orders"] else status["state"]
-    words = [state if status["mode"] is not None else "NEW"]
+    """One line of at most 80 columns for a status bar: whose money, state, equity, gain, position, next cycle."""
+    mode = str(status["mode"])
+    words = ["NEW"] if status["mode"] is None else ["REAL" if mode == "real" else mode, _state(status)]
     if status["account_differs"] is not None:
         words.append("ACCOUNT DIFFERS")
     if status["models_failing"]:
         words.append("MODELS FAILING")
     if status["equity"] is not None:
         base = str(status["symbol"]).partition("/")[0]
-        words += [f"{status['equity']:.2f}", f"{_gain_pct(status):+.2f}%", f"{brief(status['base'])} {base}"]
+        words += [
+            f"{status['equity']:.2f}",
+            f"{gain_pct(status['equity'], status['deposits'])}%",
+            f"{brief(status['base'])} {base}",
+        ]
     left = status["next_due_secs"]
     if left is None:
         words.append("no cycles yet")
@@ -69,11 +88,10 @@ def short_line(status: dict[str, Any]) -> str:
     return " ".join(words)[:80]
 
 
-def _gain_pct(status: dict[str, Any]) -> Decimal:
-    """What was gained, in percent of what was put in; never a negative zero."""
-    gain: Decimal = status["equity"] - status["deposits"]
-    pct = gain / status["deposits"] * 100 if status["deposits"] else gain
-    return pct if abs(pct) >= Decimal("0.005") else Decimal(0)
+def gain_pct(equity: Decimal, deposits: Decimal) -> str:
+    """What was gained, in percent of what was put in, with its sign; a zero that is shown has none."""
+    pct = (equity - deposits) / deposits * 100 if deposits else equity - deposits
+    return f"{pct:+.2f}" if abs(pct) >= Decimal("0.005") else "0.00"
 
 
 def _span(secs: int) -> str:
