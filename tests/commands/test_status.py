@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -110,7 +111,7 @@ def test_watched_on_a_terminal_it_is_drawn_in_its_own_place(clean_env: dict[str,
     with subprocess.Popen(words, env=clean_env, cwd=tmp_path, stdout=theirs, stderr=theirs, stdin=theirs) as watching:
         os.close(theirs)
         said = b""
-        while b"F\x1b[J" not in said:  # up to where it began, and all below wiped
+        while not re.search(rb"\x1b\[\d+FRUNNING", said):  # up to where it began
             said += os.read(ours, 4096)
         watching.send_signal(signal.SIGINT)
         assert watching.wait(30) == 0

@@ -120,9 +120,10 @@ class Output:
         """
         size = shutil.get_terminal_size()
         shown = [clean(line)[: size.columns - 1] for line in lines][: max(1, size.lines - 1)]
-        up = f"\x1b[{min(_rows(self._placed), size.lines - 1)}F\x1b[J" if self._placed else ""
+        up = f"\x1b[{min(_rows(self._placed), size.lines - 1)}F" if self._placed else ""
         self._placed = tuple(map(len, shown))
-        self._write(up + "".join(f"{line}\n" for line in shown))
+        # Line by line: a screen that is wiped from its top on, tmux keeps as history.
+        self._write(up + "".join(f"{line}\x1b[K\n" for line in shown) + "\x1b[J")
 
     @property
     def is_watched(self) -> bool:
