@@ -1,6 +1,7 @@
 """What is in docs/ and made by the program itself: `make docs` writes it, a test sees that it is current.
 
-docs/cli.md is every command's own help. docs/session.svg is a real session, drawn by Rich as a terminal shows it.
+docs/cli.md is every command's own help, docs/settings.md every setting. docs/session.svg is a real session, drawn by
+Rich as a terminal shows it.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from rich.text import Text
 from tests.conftest import ROOT
 from trader_cli.main import COMMANDS, GROUPS, run
 
-CLI, SESSION = ROOT / "docs" / "cli.md", ROOT / "docs" / "session.svg"
+CLI, SESSION, SETTINGS = (ROOT / "docs" / name for name in ("cli.md", "session.svg", "settings.md"))
 WIDTH = 100
-STEPS = ("loop --cycles 8 --speed fast", "ledger show -n 6", "why last", "status")
+STEPS = ("loop --cycles 8 --speed fast", "ledger show -n 6", "why 1", "status")
 _GLOBAL = re.compile(r"╭─ Global options.*?╰─+╯\n", re.DOTALL)
 _FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 
@@ -34,7 +35,7 @@ def _run(words: list[str], folder: Path) -> str:
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8", "TERM": "xterm"}
     env |= {"AGENTS": "rules", "TRADER_ENV_FILE": "none", "COLUMNS": str(WIDTH)}
     command = [sys.executable, "-m", "trader_cli.main", *words]
-    with subprocess.Popen(command, env=env, cwd=folder, stdout=theirs, stderr=subprocess.DEVNULL):
+    with subprocess.Popen(command, env=env, cwd=folder, stdout=theirs, stderr=theirs):
         os.close(theirs)
         said = io.BytesIO()
         with contextlib.suppress(OSError):
@@ -66,15 +67,25 @@ def session() -> str:
         for step in STEPS:
             console.print(Text.assemble(("$ ", "bold green"), (f"trader {step}", "bold")))
             said = _run(step.split(), Path(folder))
-            said = re.sub(r"(next due +).*", r"\1in 5 min", said)
+            said = re.sub(r"(next due +in \d+m), .*", r"\1", said)
+            said = re.sub(r", \d+s ago", ", 2s ago", said)
             console.print(Text(said.strip("\n")))
     drawn = console.export_svg(title="trader", unique_id="trader")
     return _FONTS.sub("", drawn) + "\n"
 
 
+def settings() -> str:
+    """Every setting, its default and what it is for, as `trader config example` prints them."""
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        run(["--env-file", "none", "config", "example"])
+    head = "# Settings\n\nMade by `make docs` from `trader config example`, which an installed program prints too."
+    return f"{head}\n\n```sh\n{said.getvalue().strip()}\n```\n"
+
+
 def main() -> None:
-    """Write both."""
+    """Write all of it."""
     CLI.write_text(cli(), encoding="utf-8")
+    SETTINGS.write_text(settings(), encoding="utf-8")
     SESSION.write_text(session(), encoding="utf-8")
 
 

@@ -96,7 +96,7 @@ def test_help_names_every_command_and_panel_and_imports_none_of_them(clean_env: 
     )
     done = subprocess.run([sys.executable, "-c", code], env=clean_env, capture_output=True, text=True, check=True)
     *page, loaded = done.stdout.splitlines()
-    assert loaded == "['trader_cli.commands.options']"
+    assert loaded == "['trader_cli.commands.completion', 'trader_cli.commands.options']"
     text = "\n".join(page)
     for panel in ("Run", "One step", "Look", "Safety", "Set up"):
         assert f"─ {panel} ─" in text
@@ -181,6 +181,14 @@ def test_no_command_at_all_shows_the_help_and_is_a_usage_error(words: list[str],
     out, err = capsys.readouterr()
     assert "Usage: trader" in out
     assert err == ""
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"), [("help", "--help"), ("run", "loop"), ("verify", "ledger verify"), ("nonsense", "--help")]
+)
+def test_a_word_that_is_no_command_leads_to_the_one_that_is_meant(word: str, meant: str, capsys: Capture) -> None:
+    assert run([word]) == ExitCode.USAGE
+    assert capsys.readouterr() == ("", f"Error: No such command '{word}'.\nFix:   trader {meant}\n")
 
 
 def test_options_without_a_command_are_a_usage_error(capsys: Capture) -> None:

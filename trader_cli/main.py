@@ -87,6 +87,19 @@ GROUPS = {
 }
 
 
+_MEANT = {
+    "help": "--help",
+    "version": "--version",
+    "run": "loop",
+    "start": "loop",
+    "once": "cycle",
+    "logs": "ledger tail -f",
+    "performance": "report",
+    **{entry.words.split()[1]: entry.words for entry in COMMANDS if entry.words.startswith("ledger ")},
+}
+"""What somebody means who types a word that is no command."""
+
+
 class Asked(NamedTuple):
     """What the error boundary must know before, and even if, the arguments can be parsed."""
 
@@ -109,8 +122,14 @@ def _load(entry: Entry) -> Any:
     module, _, attribute = entry.target.partition(":")
     body = getattr(importlib.import_module(f"trader_cli.commands.{module}"), attribute)
     alone = typer.Typer(add_completion=False)
-    alone.command(entry.words.split()[-1], help=inspect.getdoc(body) or entry.summary)(body)
+    alone.command(entry.words.split()[-1], help=_unwrapped(inspect.getdoc(body) or entry.summary))(body)
     return typer.main.get_command(alone)
+
+
+def _unwrapped(words: str) -> str:
+    """A docstring with a line a paragraph, for a terminal of any width; what is indented stays as it is."""
+    parts = words.split("\n\n")
+    return "\n\n".join(part if "\n " in part else part.replace("\n", " ") for part in parts)
 
 
 def _epilog() -> str:
@@ -258,7 +277,11 @@ def _known(error: Exception) -> TraderError | None:
         return error
     if isinstance(error, typer.TyperException):
         path = getattr(getattr(error, "ctx", None), "command_path", "trader")
-        return UsageError(error.format_message(), f"{path} --help")
+        message = error.format_message()
+        word = re.match(r"No such command '(\w+)'", message)
+        if word is not None and path == "trader" and word[1] in _MEANT:
+            return UsageError(message.partition(" Did you mean")[0], f"trader {_MEANT[word[1]]}")
+        return UsageError(message, f"{path} --help")
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
     if full or (type(error).__module__ == "sqlite3" and re.search(r"disk is full|readonly", str(error))):
         return LedgerError(

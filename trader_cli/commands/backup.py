@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from trader_cli.commands.busy import Busy
 from trader_cli.commands.options import Globals, command
 from trader_cli.commands.verify import Waiting
 from trader_cli.core.errors import DiffersError, NotFoundError
@@ -68,7 +69,8 @@ def restore(g: Globals, source: Source, force: Force = False, dry_run: DryRun = 
             f'"{source}" fails {len(bad)} checks, first: {bad[0].name}: {next(iter(bad[0].problems), "")}',
             f"Take another. Look: trader ledger verify --db {source}",
         )
-    done = put_back(source, ledger_path(settings), force, dry_run)
+    with Busy(g.out, "putting it in place"):
+        done = put_back(source, ledger_path(settings), force, dry_run)
     g.out.record(_document(done, source, dry_run), _lines(done, source, dry_run))
 
 

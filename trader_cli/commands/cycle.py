@@ -9,7 +9,7 @@ import typer
 from trader_cli.commands.busy import Busy
 from trader_cli.commands.confirm import ConfirmReal, confirm, note
 from trader_cli.commands.desks import finish, opening, order_code, signals
-from trader_cli.commands.options import DryRun, Globals, command
+from trader_cli.commands.options import DryRunAsks, Globals, command
 from trader_cli.commands.telling import telling
 from trader_cli.core.errors import ExitCode, NotFoundError
 from trader_cli.core.moments import Moment, iso
@@ -35,7 +35,7 @@ def cycle(
     if_due: IfDue = False,
     wait: Wait = 0.0,
     confirm_real: ConfirmReal = None,
-    dry_run: DryRun = False,
+    dry_run: DryRunAsks = False,
 ) -> ExitCode:
     """Recover, plan, propose, judge, execute, snapshot: one trace from beginning to end.
 

@@ -17,7 +17,8 @@ NEXT = ("trader cycle", "trader ledger show", "trader loop")
 
 Symbol = Annotated[str | None, typer.Option("--symbol", help="The pair, such as BTC/USDT.", metavar="PAIR")]
 Market = Annotated[
-    str | None, typer.Option("--market", help="simulated, or a .csv file of recorded bars.", metavar="MARKET")
+    str | None,
+    typer.Option("--market", help="simulated, live (real prices), or a .csv file.", metavar="MARKET"),
 ]
 Balance = Annotated[str | None, typer.Option("--balance", help="Opening paper balance.", metavar="AMOUNT")]
 Force = Annotated[bool, typer.Option("--force", help="Replace a .env that exists; it is kept as .env.bak.", metavar="")]
@@ -42,7 +43,7 @@ def init(
         raise ConfigError(f'"{path}" exists already', "edit it, or replace it with: trader init --force")
     chosen = {"MODE": "paper"}
     chosen["SYMBOL"] = _choose(g, "SYMBOL", "--symbol", symbol, "Which pair?")
-    chosen["MARKET"] = _choose(g, "MARKET", "--market", market, "Which prices: simulated, or a .csv file?")
+    chosen["MARKET"] = _choose(g, "MARKET", "--market", market, "Which prices: simulated, live, or a .csv file?")
     chosen["PAPER_BALANCE_USDT"] = _choose(g, "PAPER_BALANCE_USDT", "--balance", balance, "Opening balance?")
     if g.db is not None:
         chosen["DB_PATH"] = str(g.db)

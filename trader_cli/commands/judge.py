@@ -16,7 +16,7 @@ from trader_cli.commands.desks import (
     step_desk,
     with_question,
 )
-from trader_cli.commands.options import DryRun, Globals, ShowPrompt, command
+from trader_cli.commands.options import DryRunAsks, Globals, ShowPrompt, command
 from trader_cli.core.errors import ExitCode
 from trader_cli.phases.judge import judge as make_verdict
 from trader_cli.schemas.question import Agent
@@ -31,7 +31,7 @@ ProposalOption = Annotated[
 
 @command
 def judge(
-    g: Globals, proposal: ProposalOption = None, show_prompt: ShowPrompt = False, dry_run: DryRun = False
+    g: Globals, proposal: ProposalOption = None, show_prompt: ShowPrompt = False, dry_run: DryRunAsks = False
 ) -> ExitCode:
     """Hold the newest unjudged proposal against the law, then the judge. Asked again, the same verdict is shown.
 

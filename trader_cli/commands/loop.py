@@ -14,7 +14,7 @@ from trader_cli.commands.busy import Busy
 from trader_cli.commands.confirm import ConfirmReal, confirm, note
 from trader_cli.commands.cycle import cycle_code
 from trader_cli.commands.desks import finish, opening, say_notices, signals
-from trader_cli.commands.options import DryRun, Globals, command
+from trader_cli.commands.options import DryRunAsks, Globals, command
 from trader_cli.commands.telling import telling
 from trader_cli.config import Settings
 from trader_cli.core.decimals import ZERO, add, text
@@ -62,7 +62,7 @@ def loop(
     model: Model = None,
     max_cost: MaxCost = None,
     confirm_real: ConfirmReal = None,
-    dry_run: DryRun = False,
+    dry_run: DryRunAsks = False,
 ) -> None:
     """Run cycles, asleep until each plan's wake-up. Ctrl-C or SIGTERM ends it after the step in hand.
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from trader_cli import looks
+from trader_cli.commands.busy import Busy
 from trader_cli.commands.options import Globals, command
 from trader_cli.core.errors import UsageError
 from trader_cli.tools import lessons
@@ -28,7 +29,7 @@ def show(g: Globals, policy: Policy = None) -> None:
     """
     if policy is not None and policy not in lessons.BUYERS:
         raise UsageError(f'--policy must be one of {", ".join(lessons.BUYERS)}, was "{policy}"')
-    with open_reader(g.settings()) as ledger:
+    with Busy(g.out, "reading the ledger"), open_reader(g.settings()) as ledger:
         document = looks.memory(ledger, policy)
     if g.json:
         g.out.record(document)

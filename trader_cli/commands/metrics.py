@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from trader_cli import looks
+from trader_cli.commands.busy import Busy
 from trader_cli.commands.options import Globals, command
 from trader_cli.tools.files import save
 from trader_cli.views.metrics import exposition, metrics_document
@@ -30,8 +31,7 @@ def metrics(g: Globals, out: Out = None) -> None:
     Example: trader metrics -o /var/lib/node_exporter/trader.prom
     """
     settings = g.settings()
-    g.out.passing("Reading the ledger…")
-    with open_reader(settings) as ledger:
+    with Busy(g.out, "reading the ledger"), open_reader(settings) as ledger:
         found = looks.metrics(settings, ledger)
     text = exposition(found)
     if out is not None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeVa
 
 import typer
 
+from trader_cli.commands.completion import traces
 from trader_cli.core.errors import ExitCode, UsageError
 from trader_cli.tools import logs
 from trader_cli.views.output import Output, OutputClosedError
@@ -34,6 +35,14 @@ MOST_ROWS = 1_000_000_000
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show what would happen; write nothing, send nothing.", metavar="")
 ]
+DryRunAsks = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Show what would happen: no order, nothing written. A model behind a key is asked, and paid.",
+        metavar="",
+    ),
+]
 ShowPrompt = Annotated[
     bool,
     typer.Option(
@@ -43,7 +52,10 @@ ShowPrompt = Annotated[
 Rows = Annotated[int, typer.Option("-n", "--rows", help="How many rows; 0 for all.", min=0, max=MOST_ROWS, metavar="N")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is recorded.", metavar="TEXT")]
 TraceId = Annotated[
-    str, typer.Argument(help="A trace id, the first 4 or more of its characters, or last.", metavar="TRACE")
+    str,
+    typer.Argument(
+        help="A trace id, the first 4 or more of its characters, or last.", metavar="TRACE", autocompletion=traces
+    ),
 ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trader_cli.commands.desks import finish, print_prompt, step_code, step_desk, with_question
-from trader_cli.commands.options import DryRun, Globals, ShowPrompt, command
+from trader_cli.commands.options import DryRunAsks, Globals, ShowPrompt, command
 from trader_cli.core.errors import ExitCode
 from trader_cli.phases.plan import plan as make_plan
 from trader_cli.schemas.question import Agent
@@ -12,7 +12,7 @@ from trader_cli.views.steps import plan_document, plan_lines
 
 
 @command
-def plan(g: Globals, show_prompt: ShowPrompt = False, dry_run: DryRun = False) -> ExitCode:
+def plan(g: Globals, show_prompt: ShowPrompt = False, dry_run: DryRunAsks = False) -> ExitCode:
     """Ask the planner: trade or observe, and with which policies. Begins a new trace.
 
     With --dry-run the exact question is shown too, and nothing is written.

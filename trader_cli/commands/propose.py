@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from trader_cli.commands.desks import await_pipe, finish, parent_plan, print_prompt, step_code, step_desk, with_question
-from trader_cli.commands.options import DryRun, Globals, ShowPrompt, command
+from trader_cli.commands.options import DryRunAsks, Globals, ShowPrompt, command
 from trader_cli.core.errors import ExitCode
 from trader_cli.phases.propose import propose as make_proposal
 from trader_cli.schemas.question import Agent
@@ -20,7 +20,9 @@ PlanOption = Annotated[
 
 
 @command
-def propose(g: Globals, plan: PlanOption = None, show_prompt: ShowPrompt = False, dry_run: DryRun = False) -> ExitCode:
+def propose(
+    g: Globals, plan: PlanOption = None, show_prompt: ShowPrompt = False, dry_run: DryRunAsks = False
+) -> ExitCode:
     """Ask the trader for one order under the newest unused plan. Asked again, the same proposal is shown.
 
     Example: trader plan --json | trader propose --plan -

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from trader_cli.commands.arguments import bound
+from trader_cli.commands.completion import traces
 from trader_cli.commands.options import Globals, command
 from trader_cli.config import Settings
 from trader_cli.core.errors import DiffersError, LedgerError, NotFoundError, TraderError, UsageError
@@ -31,7 +32,9 @@ PATIENCE_SECS, BEAT_SECS = 1.0, 0.2
 
 Trace = Annotated[
     str | None,
-    typer.Argument(help="A trace id, the first 4 or more of its characters, or last.", metavar="TRACE|last"),
+    typer.Argument(
+        help="A trace id, the first 4 or more of its characters, or last.", metavar="TRACE|last", autocompletion=traces
+    ),
 ]
 StepName = Annotated[
     Literal["plan", "propose", "judge", "execute", "snapshot"] | None,
@@ -40,7 +43,7 @@ StepName = Annotated[
 Since = Annotated[
     str | None, typer.Option("--since", metavar="TIME", help="Every cycle from a date, an ISO time or 7d on.")
 ]
-To = Annotated[str | None, typer.Option("--to", metavar="TIME", help="With --since: up to this time.")]
+To = Annotated[str | None, typer.Option("--until", "--to", metavar="TIME", help="With --since: up to this time.")]
 MaxCost = Annotated[
     str | None, typer.Option("--max-cost", metavar="USD", help="With --model: the most that may be spent on it.")
 ]
@@ -110,7 +113,7 @@ def _check(
     if (trace_id is None) == (since is None):
         raise UsageError("needs a TRACE, last, or --since TIME, and only one of them", "Try: trader replay last")
     if to is not None and since is None:
-        raise UsageError("--to goes with --since", "Give both.")
+        raise UsageError("--until goes with --since", "Give both.")
     if asked[0] is None and asked[1] is not None:
         raise UsageError("--max-cost goes with --model", "Give both, or neither.")
     if asked[0] is not None and (checked[0] or checked[1]):
@@ -133,7 +136,7 @@ class _Span:
             return cls(full_trace_id(ledger, trace_id), 0, None, 1)
         newest = ledger.newest_plan()
         now: Moment = newest.at if newest else ledger.wall()
-        links = replays.links_of(ledger, bound("--since", since, now) or 0, bound("--to", to, now))
+        links = replays.links_of(ledger, bound("--since", since, now) or 0, bound("--until", to, now))
         return cls(None, *links, replays.cycles_between(ledger, *links))
 
     def steps(self, ledger: Ledger) -> Iterable[Done]:

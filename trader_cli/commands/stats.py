@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trader_cli.commands.busy import Busy
 from trader_cli.commands.options import Globals, command
 from trader_cli.tools.stats import stats as read_stats
 from trader_cli.views.stats import stats_lines
@@ -12,7 +13,7 @@ from trader_cli.wiring import ledger_path, open_reader
 def stats(g: Globals) -> None:
     """Rows, size and growth, decisions by agent, fallbacks, trades, what the models cost."""
     settings = g.settings()
-    with open_reader(settings) as ledger:
+    with Busy(g.out, "reading the ledger"), open_reader(settings) as ledger:
         found = read_stats(ledger)
     path = ledger_path(settings)
     wal = path.with_name(path.name + "-wal")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from trader_cli import looks
+from trader_cli.commands.completion import traces
 from trader_cli.commands.options import Globals, command
 from trader_cli.tools import reasons
 from trader_cli.tools.rows import readable
@@ -18,6 +19,7 @@ Word = Annotated[
     typer.Argument(
         help="A trade's number (310 or #310), an order's name (t1-…), a trace id or its beginning, or last.",
         metavar="TRADE|TRACE|last",
+        autocompletion=traces,
     ),
 ]
 

@@ -10,7 +10,7 @@ from trader_cli.core.decimals import brief
 def stats_lines(doc: dict[str, Any]) -> list[str]:
     """Time and size first, then who decided, then rows of each table that has any."""
     growth = doc["bytes_per_1000_cycles"]
-    grows = "" if growth is None else f", {_size(growth)} per 1,000 cycles"
+    grows = "" if growth is None or doc["cycles"] < 1_000 else f", {_size(growth)} per 1,000 cycles"
     said = "  ".join(f"{agent} {count:,}" for agent, count in doc["decisions"].items())
     lines = [
         f"ledger     {doc['ledger']}",
