@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -311,3 +313,34 @@ def test_a_sparse_column_without_a_value_is_the_first_to_leave_a_narrow_terminal
 def test_while_a_loop_sleeps_one_line_tells_what_it_waits_for() -> None:
     assert waiting_line(90_000_000, 125, None, 0) == "next 01:00:00Z in 2m05s | 0 trades in this run | Ctrl-C stops"
     assert waiting_line(90_000_000, 5, None, 1) == "next 01:00:00Z in 0m05s | 1 trade in this run | Ctrl-C stops"
+
+
+def test_what_passes_is_wiped_whole_also_in_a_window_that_became_narrower(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Output, "is_watched", True)
+    out = Output()
+    for columns, words in ((80, "x" * 60), (25, "y"), (80, "")):
+        monkeypatch.setattr(shutil, "get_terminal_size", lambda columns=columns: os.terminal_size((columns, 24)))
+        out.passing(words)
+    assert capsys.readouterr().err == "x" * 60 + "\r\x1b[2A\x1b[J" + "y" + "\r\x1b[J"
+
+
+def test_what_is_drawn_again_fits_its_terminal_and_takes_the_place_of_what_was_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = Output()
+    for columns, lines in ((20, 4), (9, 3)):
+        size = os.terminal_size((columns, lines))
+        monkeypatch.setattr(shutil, "get_terminal_size", lambda size=size: size)
+        out.again(["first line", "second", "third", "fourth"])
+    first, second = capsys.readouterr().out.split("\x1b[2F")  # four rows of the old lines, but two are all there are
+    assert first == "first line\x1b[K\nsecond\x1b[K\nthird\x1b[K\n\x1b[J"
+    assert second == "first li\x1b[K\nsecond\x1b[K\n\x1b[J"
+
+
+@pytest.mark.parametrize(("term", "able"), [("xterm", True), ("dumb", False)])
+def test_a_terminal_that_cannot_is_treated_as_a_pipe(term: str, able: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setattr("trader_cli.views.output._isatty", lambda stream: True)
+    assert Output().is_watched is able

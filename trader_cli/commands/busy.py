@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from trader_cli.views.output import Output
 
+EVERY_SECS = 1.0
 SELF = TypeVar("SELF", bound="Busy")
 
 
@@ -54,5 +55,5 @@ class Busy:
         return f"{words}: {int(time.monotonic() - since)} s"
 
     def _work(self) -> None:
-        while not self._over.wait(1.0):
+        while not self._over.wait(EVERY_SECS):
             self._out.passing(self.text())
