@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any, NamedTuple
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from trader_cli import __version__
 from trader_cli.commands.options import flag, group
@@ -108,6 +108,25 @@ class Asked(NamedTuple):
     verbose: int
 
 
+class _Plain:
+    """Says nothing of the type of a switch, as our own options do."""
+
+    def get_params(self, ctx: Any) -> Any:
+        params = super().get_params(ctx)  # type: ignore[misc]  # a command's
+        for one in params:
+            if one.name in ("help", "install_completion", "show_completion"):
+                one.metavar = ""
+        return params
+
+
+class _Command(_Plain, TyperCommand):
+    """A command of ours."""
+
+
+class _Group(_Plain, TyperGroup):
+    """A group of them."""
+
+
 def _lazy(entry: Entry) -> type[TyperCommand]:
     """A command that imports its module when it is called."""
 
@@ -122,7 +141,7 @@ def _load(entry: Entry) -> Any:
     module, _, attribute = entry.target.partition(":")
     body = getattr(importlib.import_module(f"trader_cli.commands.{module}"), attribute)
     alone = typer.Typer(add_completion=False)
-    alone.command(entry.words.split()[-1], help=_unwrapped(inspect.getdoc(body) or entry.summary))(body)
+    alone.command(entry.words.split()[-1], cls=_Command, help=_unwrapped(inspect.getdoc(body) or entry.summary))(body)
     return typer.main.get_command(alone)
 
 
@@ -140,7 +159,7 @@ def _epilog() -> str:
 def _build() -> typer.Typer:
     """The whole tree of commands, without any of their modules."""
     settings = {"help_option_names": ["-h", "--help"]}
-    root = typer.Typer(no_args_is_help=True, context_settings=settings, epilog=_epilog())
+    root = typer.Typer(cls=_Group, no_args_is_help=True, context_settings=settings, epilog=_epilog())
     root.callback(invoke_without_command=True)(group(_root))
     groups: dict[str, typer.Typer] = {}
     for entry in COMMANDS:
@@ -148,7 +167,7 @@ def _build() -> typer.Typer:
         place = root
         if prefix and prefix[0] not in groups:
             panel, summary = GROUPS[prefix[0]]
-            groups[prefix[0]] = typer.Typer(no_args_is_help=True, help=summary)
+            groups[prefix[0]] = typer.Typer(cls=_Group, no_args_is_help=True, help=summary)
             groups[prefix[0]].callback(invoke_without_command=True)(group(_subgroup))
             root.add_typer(groups[prefix[0]], name=prefix[0], rich_help_panel=panel)
         if prefix:
