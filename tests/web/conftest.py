@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -81,7 +82,10 @@ def served(folder: Path, *words: str, **env: str) -> Iterator[Served]:
     try:
         first = process.stdout.readline()
         assert first, f"it did not begin: {process.wait(30)} {said}"
-        yield Served(int(json.loads(first)["url"].rpartition(":")[2]), process, said)
+        site = Served(int(json.loads(first)["url"].rpartition(":")[2]), process, said)
+        while "data-soon" in site.ask("/").text:  # what is dear is still being read
+            time.sleep(0.05)
+        yield site
     finally:
         process.send_signal(signal.SIGTERM)
         try:

@@ -26,7 +26,7 @@ _LOG = logging.getLogger("trader.web")
 COST_DAYS = 31
 """For so many days costs are told at once."""
 
-PATIENCE_SECS = 0.15
+PATIENCE_SECS = 0.08
 """How long a first page waits for what is dear."""
 
 Read = Callable[[Ledger], Any]
