@@ -105,8 +105,8 @@ class Page:
             time.sleep(0.05)
 
     def look(self) -> None:
-        """Let the page look for what is new, now."""
-        self.run("look()")
+        """Let the page look for what is new, now; a look of its own that is under way is waited for."""
+        self.run("(async () => { while (looking) await new Promise((on) => setTimeout(on, 20)); await look(); })()")
 
     def text(self, selector: str) -> str:
         """The words of the first element that a selector finds."""

@@ -168,12 +168,15 @@ def test_a_page_that_is_old_says_so_at_once_and_recovers(trouble: str, tmp_path:
             at.call(
                 "Network.emulateNetworkConditions", offline=True, latency=0, downloadThroughput=-1, uploadThroughput=-1
             )
-        at.look()
-        assert "This page is as it was at" in at.text("#lost")
-        assert ("the server answers 503" if trouble == "damaged" else "does not answer") in at.text("#lost")
-        assert at.run("document.body.className") == "lost"
+        try:
+            at.look()
+            words, looks = at.text("#lost"), at.run("document.body.className")
+        finally:
+            os.kill(site.process.pid, signal.SIGCONT)
+        assert "This page is as it was at" in words
+        assert ("the server answers 503" if trouble == "damaged" else "does not answer") in words
+        assert looks == "lost"
         path.write_bytes(whole)
-        os.kill(site.process.pid, signal.SIGCONT)
         at.call(
             "Network.emulateNetworkConditions", offline=False, latency=0, downloadThroughput=-1, uploadThroughput=-1
         )
