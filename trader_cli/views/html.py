@@ -129,20 +129,16 @@ def box(title: str, *parts: str, level: int = 3) -> Markup:
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[Markup]], names: int = 1) -> Markup:
     """Its first `names` columns are words, the others numbers."""
-    kinds = ["name" if place < names else "number" for place in range(len(heads))]
-    top = "".join(f'<th scope="col" class="{kind}">{safe(head)}</th>' for kind, head in zip(kinds, heads, strict=True))
-    body = "".join(
-        "<tr>" + "".join(f'<td class="{kind}">{cell}</td>' for kind, cell in zip(kinds, row, strict=True)) + "</tr>"
-        for row in rows
-    )
-    return Markup(f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>')
+    return _grid(heads, rows, ["name" if place < names else "number" for place in range(len(heads))])
 
 
 def stack(heads: Sequence[str], rows: Iterable[Sequence[Markup]], kinds: Sequence[str]) -> Markup:
-    """A table whose rows are small blocks on a narrow screen. `kinds` are the classes of each column's cells.
+    """A table whose rows are small blocks on a narrow screen. `kinds` are the classes of each column's cells."""
+    return _grid(heads, rows, kinds, ' class="stack"')
 
-    The roles are spelled out because a browser forgets them for rows that are laid out otherwise.
-    """
+
+def _grid(heads: Sequence[str], rows: Iterable[Sequence[Markup]], kinds: Sequence[str], look: str = "") -> Markup:
+    """The roles are spelled out because a browser forgets them for rows that are laid out otherwise."""
     top = "".join(
         f'<th role="columnheader" scope="col" class="{kind}">{safe(head)}</th>'
         for kind, head in zip(kinds, heads, strict=True)
@@ -154,8 +150,8 @@ def stack(heads: Sequence[str], rows: Iterable[Sequence[Markup]], kinds: Sequenc
         for row in rows
     )
     return Markup(
-        '<div class="scroll"><table role="table" class="stack">'
-        f'<thead role="rowgroup"><tr role="row">{top}</tr></thead><tbody role="rowgroup">{body}</tbody></table></div>'
+        f'<div class="scroll"><table role="table"{look}><thead role="rowgroup"><tr role="row">{top}</tr></thead>'
+        f'<tbody role="rowgroup">{body}</tbody></table></div>'
     )
 
 
